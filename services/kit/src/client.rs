@@ -1,0 +1,208 @@
+//! Calls between services: pooled connections, the caller's deadline, request ids, and a next instance when one refuses.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use http::Method;
+use reqwest::{RequestBuilder, Response};
+use tokio::sync::watch;
+
+use crate::{
+    Error, Problem, RequestContext, Shutdown,
+    context::{DEADLINE, REQUEST_ID, TRACEPARENT},
+    discovery::{Endpoint, Source},
+};
+
+/// How long a connection attempt may take.
+const CONNECT: Duration = Duration::from_millis(500);
+/// How much earlier than its caller a call gives up, so that the answer still arrives.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// Another service, by role.
+pub struct Peer {
+    role: &'static str,
+    endpoints: watch::Receiver<Vec<Endpoint>>,
+    next: AtomicUsize,
+    http: reqwest::Client,
+    limit: Duration,
+}
+
+/// A call that got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("no {0} instance is known")]
+    NoInstance(&'static str),
+    #[error("{role} cannot be reached: {source}")]
+    Unreachable {
+        role: &'static str,
+        source: reqwest::Error,
+    },
+    #[error("{role} did not answer in time")]
+    TimedOut { role: &'static str },
+    #[error("the connection to {role} broke: {source}")]
+    Broken {
+        role: &'static str,
+        source: reqwest::Error,
+    },
+    #[error("{role} answered {status}: {body}")]
+    Refused {
+        role: &'static str,
+        status: u16,
+        body: String,
+    },
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        tracing::debug!(error = %error, "a call failed");
+        match error {
+            CallError::TimedOut { role } => {
+                Self::timed_out(format!("The {role} service did not answer in time"))
+            }
+            CallError::NoInstance(role)
+            | CallError::Unreachable { role, .. }
+            | CallError::Broken { role, .. } => Self::unavailable(format!(
+                "The {role} service is unavailable; try again shortly"
+            )),
+            CallError::Refused { role, status, .. } if status == 503 || status == 429 => {
+                Self::unavailable(format!(
+                    "The {role} service is unavailable; try again shortly"
+                ))
+            }
+            CallError::Refused { role, status, body } => {
+                tracing::error!(role, status, body, "an unexpected answer");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Watches a source; `limit` bounds calls whose caller has no shorter deadline.
+    pub async fn new(
+        role: &'static str,
+        source: Source,
+        limit: Duration,
+        shutdown: Shutdown,
+    ) -> Result<Self, Error> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .tcp_nodelay(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(Error::other)?;
+        Ok(Self {
+            role,
+            endpoints: source.watch(shutdown).await,
+            next: AtomicUsize::new(0),
+            http,
+            limit,
+        })
+    }
+
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        self.role
+    }
+
+    /// Calls one instance; when it refuses the connection, the next one. `shape` adds headers, query and body and may
+    /// run once per instance. Any status is an answer.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        self.call_within(self.limit, method, path, shape).await
+    }
+
+    /// [`Self::call`] with a limit of its own, for long polls.
+    pub async fn call_within(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let endpoints = self.endpoints.borrow().clone();
+        if endpoints.is_empty() {
+            return Err(CallError::NoInstance(self.role));
+        }
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut outcome = Err(CallError::NoInstance(self.role));
+        for turn in 0..endpoints.len() {
+            let endpoint = &endpoints[(start + turn) % endpoints.len()];
+            let mut request = self
+                .http
+                .request(method.clone(), format!("http://{}{path}", endpoint.address));
+            let mut budget = limit;
+            if let Some(context) = RequestContext::current() {
+                budget = budget.min(context.remaining().saturating_sub(MARGIN));
+                request = request.header(REQUEST_ID, context.id.as_ref());
+                if let Some(traceparent) = context.traceparent {
+                    request = request.header(TRACEPARENT, traceparent);
+                }
+            }
+            if budget.is_zero() {
+                return Err(CallError::TimedOut { role: self.role });
+            }
+            let request = shape(
+                request
+                    .header(DEADLINE, budget.as_millis().to_string())
+                    .timeout(budget),
+            );
+            outcome = match request.send().await {
+                Ok(response) => return Ok(response),
+                Err(error) if error.is_timeout() && !error.is_connect() => {
+                    return Err(CallError::TimedOut { role: self.role });
+                }
+                Err(source) if source.is_connect() => Err(CallError::Unreachable {
+                    role: self.role,
+                    source,
+                }),
+                Err(source) => {
+                    return Err(CallError::Broken {
+                        role: self.role,
+                        source,
+                    });
+                }
+            };
+        }
+        outcome
+    }
+
+    /// Turns a status other than success into an error.
+    pub async fn success(&self, response: Response) -> Result<Response, CallError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response
+            .text()
+            .await
+            .unwrap_or_default()
+            .chars()
+            .take(300)
+            .collect();
+        Err(CallError::Refused {
+            role: self.role,
+            status: status.as_u16(),
+            body,
+        })
+    }
+
+    /// Reads a JSON answer.
+    pub async fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<T, CallError> {
+        response.json().await.map_err(|source| CallError::Broken {
+            role: self.role,
+            source,
+        })
+    }
+}

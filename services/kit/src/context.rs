@@ -1,0 +1,157 @@
+//! What travels with a request through this process: its id, its deadline, its trace, and the time each hop took.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The header that names a request across all hops.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Milliseconds that the caller will still wait.
+pub const DEADLINE: HeaderName = HeaderName::from_static("x-recarga-deadline-ms");
+/// The authenticated user, set by the gateway only.
+pub const USER: HeaderName = HeaderName::from_static("x-recarga-user");
+/// The authenticated user's role, set by the gateway only.
+pub const ROLE: HeaderName = HeaderName::from_static("x-recarga-role");
+/// W3C trace context, passed through.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+tokio::task_local! {
+    static CURRENT: RequestContext;
+}
+
+/// One request's identity and limits, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    pub id: Arc<str>,
+    pub traceparent: Option<HeaderValue>,
+    pub deadline: Instant,
+    timings: Arc<Mutex<Vec<(&'static str, Duration)>>>,
+}
+
+impl RequestContext {
+    /// Takes the id, trace and deadline from a request's headers; a missing or unusable id is replaced by a new one,
+    /// and a missing or longer deadline by `limit`.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap, limit: Duration) -> Self {
+        let id = headers
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| is_sane_id(id))
+            .map_or_else(|| Arc::from(uuid::Uuid::new_v4().to_string()), Arc::from);
+        let budget = headers
+            .get(DEADLINE)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map_or(limit, Duration::from_millis)
+            .min(limit);
+        Self {
+            id,
+            traceparent: headers.get(TRACEPARENT).cloned(),
+            deadline: Instant::now() + budget,
+            timings: Arc::default(),
+        }
+    }
+
+    /// Runs a future with this context as the current one.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+
+    /// The context of the request being served by this task, if any.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// The current request's id, if this task serves one.
+    #[must_use]
+    pub fn current_id() -> Option<Arc<str>> {
+        CURRENT.try_with(|context| context.id.clone()).ok()
+    }
+
+    /// What is left of the caller's patience.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Adds time spent in a store or another hop.
+    pub fn record(&self, name: &'static str, duration: Duration) {
+        let mut timings = self
+            .timings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match timings.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, total)) => *total += duration,
+            None => timings.push((name, duration)),
+        }
+    }
+
+    /// What was recorded so far, in order of first appearance.
+    #[must_use]
+    pub fn timings(&self) -> Vec<(&'static str, Duration)> {
+        self.timings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Whether a client's request id may be kept: 1 to 128 letters, digits, dots, dashes and underscores.
+#[must_use]
+pub fn is_sane_id(id: &str) -> bool {
+    (1..=128).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_kept_only_when_sane() {
+        let limit = Duration::from_secs(1);
+        let with = |id: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static(id));
+            RequestContext::from_headers(&headers, limit).id.to_string()
+        };
+        assert_eq!(with("abc-1.2_3"), "abc-1.2_3");
+        assert_ne!(with("two words"), "two words");
+        assert_ne!(with(""), "");
+    }
+
+    #[test]
+    fn the_shorter_deadline_wins() {
+        let mut headers = HeaderMap::new();
+        headers.insert(DEADLINE, HeaderValue::from_static("999999"));
+        assert!(
+            RequestContext::from_headers(&headers, Duration::from_secs(1)).remaining()
+                <= Duration::from_secs(1)
+        );
+        headers.insert(DEADLINE, HeaderValue::from_static("10"));
+        assert!(
+            RequestContext::from_headers(&headers, Duration::from_secs(1)).remaining()
+                <= Duration::from_millis(10)
+        );
+    }
+
+    #[test]
+    fn repeated_visits_to_a_store_add_up() {
+        let context = RequestContext::from_headers(&HeaderMap::new(), Duration::from_secs(1));
+        context.record("pg", Duration::from_millis(2));
+        context.record("redis", Duration::from_millis(1));
+        context.record("pg", Duration::from_millis(3));
+        assert_eq!(
+            context.timings(),
+            [
+                ("pg", Duration::from_millis(5)),
+                ("redis", Duration::from_millis(1))
+            ]
+        );
+    }
+}

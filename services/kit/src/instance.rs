@@ -1,0 +1,184 @@
+//! One running instance: who it is, how it feels, and the tasks it must finish.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use chrono::{DateTime, Utc};
+use tokio_util::task::TaskTracker;
+
+use crate::{Common, Shutdown, config::Secret, faults::Faults, metrics::Metrics};
+
+/// Shared by everything in the process that serves one role; cheap to clone.
+#[derive(Clone)]
+pub struct Instance(Arc<Inner>);
+
+struct Inner {
+    role: &'static str,
+    name: String,
+    started_at: DateTime<Utc>,
+    started: Instant,
+    metrics: Metrics,
+    faults: Faults,
+    draining: AtomicBool,
+    checks: RwLock<BTreeMap<&'static str, bool>>,
+    operator_token: Secret,
+    addresses: OnceLock<(SocketAddr, SocketAddr)>,
+    tasks: TaskTracker,
+    shutdown: Shutdown,
+    access_log_rate: u32,
+}
+
+impl Instance {
+    pub(crate) fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
+        let name = common.instance_name(role);
+        Self(Arc::new(Inner {
+            role,
+            metrics: Metrics::new(role, &name),
+            name,
+            started_at: Utc::now(),
+            started: Instant::now(),
+            faults: Faults::default(),
+            draining: AtomicBool::new(false),
+            checks: RwLock::default(),
+            operator_token: common.operator_token.clone(),
+            addresses: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            shutdown,
+            access_log_rate: common.access_log_rate,
+        }))
+    }
+
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        self.0.role
+    }
+
+    /// The whole name, such as `gateway-1`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What stands after the last dash of the name: the `gateway_id` and `service_id` of answers.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.name.rsplit('-').next().unwrap_or(&self.0.name)
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.0.started_at
+    }
+
+    #[must_use]
+    pub fn uptime(&self) -> std::time::Duration {
+        self.0.started.elapsed()
+    }
+
+    pub(crate) fn operator_token(&self) -> &str {
+        &self.0.operator_token.0
+    }
+
+    pub(crate) fn access_log_rate(&self) -> u32 {
+        self.0.access_log_rate
+    }
+
+    pub(crate) fn set_addresses(&self, listen: SocketAddr, admin: SocketAddr) {
+        let _ = self.0.addresses.set((listen, admin));
+    }
+
+    /// The addresses of the public and the admin port, once bound.
+    #[must_use]
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.0.addresses.get().copied()
+    }
+
+    /// Whether no new work is wanted.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn set_draining(&self, draining: bool) {
+        self.0.draining.store(draining, Ordering::Relaxed);
+        self.0.metrics.draining.set(i64::from(draining));
+    }
+
+    /// Reports whether something this instance needs is there; readiness is all of them.
+    pub fn set_check(&self, name: &'static str, up: bool) {
+        let before = self
+            .0
+            .checks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, up);
+        self.0
+            .metrics
+            .stores
+            .get_or_create(&crate::metrics::StoreLabels {
+                store: name.to_owned(),
+            })
+            .set(i64::from(up));
+        match (before, up) {
+            (Some(true), false) => tracing::warn!(store = name, "{name} is away"),
+            (Some(false), true) => tracing::info!(store = name, "{name} is back"),
+            (None, false) => tracing::warn!(store = name, "{name} does not answer yet"),
+            _ => {}
+        }
+    }
+
+    /// Whether a reported need is met; true for one that was never reported.
+    #[must_use]
+    pub fn check(&self, name: &str) -> bool {
+        self.checks().get(name).copied().unwrap_or(true)
+    }
+
+    #[must_use]
+    pub fn checks(&self) -> BTreeMap<&'static str, bool> {
+        self.0
+            .checks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether this instance should get new work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.checks().values().all(|up| *up)
+    }
+
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// Starts a background task that a graceful stop waits for; it must end soon after the shutdown is requested.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.tasks.spawn(task);
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+}

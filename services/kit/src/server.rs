@@ -1,0 +1,98 @@
+//! The accept loop: HTTP/1.1 with limits on heads and idle time, and a stop that lets answers finish.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{Router, body::Body, response::Response};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::net::TcpListener;
+use tower::{Service as _, ServiceExt};
+
+use crate::Shutdown;
+
+/// The longest a client may take to send a request's head; also how long an idle connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// The largest head.
+const HEAD_LIMIT: usize = 32 * 1024;
+
+/// In a response's extensions: close the connection instead of answering.
+#[derive(Clone, Copy, Debug)]
+pub struct Abort;
+
+impl Abort {
+    pub(crate) fn response() -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(Self);
+        response
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was closed on purpose")]
+struct Aborted;
+
+/// Serves until `stop`, then lets requests in flight finish until `deadline` has passed.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: Shutdown,
+    deadline: Duration,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut make = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.requested() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file handles, mostly: the pause keeps this from spinning until some are free.
+                tracing::warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let service = match make.call(peer).await {
+            Ok(service) => service,
+            Err(never) => match never {},
+        };
+        let service =
+            hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let service = service.clone();
+                async move {
+                    let answered: Result<Response, Infallible> =
+                        service.oneshot(request.map(Body::new)).await;
+                    match answered {
+                        Ok(response) if response.extensions().get::<Abort>().is_some() => {
+                            Err(Aborted)
+                        }
+                        Ok(response) => Ok(response),
+                        Err(never) => match never {},
+                    }
+                }
+            });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_LIMIT)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, peer = %peer, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(deadline, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the deadline passed with requests still in flight");
+    }
+}
