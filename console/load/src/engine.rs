@@ -1,0 +1,424 @@
+//! The running traffic: connections that send, and the conductor that starts and ends them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::desk::{Desk, Due, Mailbox};
+use crate::meter::{End, Meter, Sample};
+use crate::mix::{Deck, Seen};
+use crate::pace::Gate;
+use crate::pacer::Pacer;
+use crate::token::Tokens;
+use crate::wire::{Failure, Reply, Wire};
+use crate::{Call, Kind, Mode, Options, Outcome, State, Target, Write};
+
+/// How long requests in flight may take after [`crate::Handle::stop`].
+const HURRY: Duration = Duration::from_millis(120);
+/// How long the first token may keep everything waiting; without it the traffic shows what is wrong.
+const FIRST_TOKEN: Duration = Duration::from_secs(3);
+
+/// Everything that connections, clock and handle share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub options: Options,
+    pub target: Target,
+    pub started_at: chrono::DateTime<chrono::Utc>,
+    pub mode: Mutex<Mode>,
+    pub meter: Mutex<Meter>,
+    pub tokens: Tokens,
+    pub desk: Desk,
+    pub in_flight: AtomicU32,
+    pub connects: AtomicU64,
+    deck: Deck,
+    seen: Mutex<Seen>,
+    gate: Mutex<Gate>,
+    keys: AtomicU64,
+    /// Zero of all times in the meter; set when the traffic begins.
+    origin: OnceLock<Instant>,
+    ended: OnceLock<Duration>,
+    pacer: OnceLock<Pacer>,
+    connections: Mutex<Connections>,
+    workers: TaskTracker,
+    /// Nothing new starts.
+    pub stop: CancellationToken,
+    /// Whoever waits for the end does not want to wait long.
+    pub hurry: CancellationToken,
+    /// Requests in flight are given up.
+    abort: CancellationToken,
+    pub finished: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Connections {
+    allowed: u32,
+    alive: BTreeSet<u32>,
+}
+
+impl Engine {
+    pub fn new(options: Options, target: Target, started_at: chrono::DateTime<chrono::Utc>) -> Result<Self, crate::Error> {
+        let tokens = Tokens::new(target.clone(), options.credentials.clone(), options.request_timeout)?;
+        let (Mode::Closed { connections } | Mode::Open { connections, .. }) = options.mode;
+        Ok(Self {
+            target,
+            started_at,
+            mode: Mutex::new(options.mode),
+            meter: Mutex::new(Meter::new()),
+            tokens,
+            desk: Desk::default(),
+            in_flight: AtomicU32::new(0),
+            connects: AtomicU64::new(0),
+            deck: Deck::new(options.mix.clone(), options.population.clone()),
+            seen: Mutex::default(),
+            gate: Mutex::new(Gate::new(options.rate_cap)),
+            keys: AtomicU64::new(0),
+            origin: OnceLock::new(),
+            ended: OnceLock::new(),
+            pacer: OnceLock::new(),
+            connections: Mutex::new(Connections { allowed: connections, alive: BTreeSet::new() }),
+            workers: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            finished: CancellationToken::new(),
+            options,
+        })
+    }
+
+    /// Runs the traffic from its first token to its last answer.
+    pub async fn conduct(self: Arc<Self>) {
+        let mut first = Err(crate::Error::Token("not fetched yet".into()));
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            fetched = tokio::time::timeout(FIRST_TOKEN, self.tokens.fetch()) => {
+                first = fetched.unwrap_or_else(|_| Err(crate::Error::Token("no answer in time".into())));
+                if let Err(error) = &first {
+                    self.meter().last_error = Some(error.to_string());
+                }
+            }
+        }
+        let origin = *self.origin.get_or_init(Instant::now);
+        let keeper = Arc::clone(&self);
+        let renewal = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+            if keeper.tokens.fetches() {
+                keeper.tokens.keep(first).await;
+            }
+        }));
+
+        let clock = self.start_clock(origin);
+        self.populate();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(self.options.time_limit) => {}
+        }
+        self.stop.cancel();
+        if let Some(pacer) = self.pacer.get() {
+            pacer.stop();
+        }
+        self.workers.close();
+        tokio::select! {
+            () = self.workers.wait() => {}
+            () = tokio::time::sleep(self.options.drain) => {}
+            () = async { self.hurry.cancelled().await; tokio::time::sleep(HURRY).await } => {}
+        }
+        self.abort.cancel();
+        self.workers.wait().await;
+        drop(renewal);
+        if let Some(Err(_)) = clock.map(std::thread::JoinHandle::join) {
+            tracing::error!("the load's clock panicked");
+        }
+        let end = self.now();
+        self.meter().advance(end);
+        let _ = self.ended.set(end);
+        self.finished.cancel();
+    }
+
+    fn start_clock(self: &Arc<Self>, origin: Instant) -> Option<std::thread::JoinHandle<()>> {
+        let Mode::Open { rate, schedule, .. } = *self.mode() else { return None };
+        let rate = rate.min(self.options.rate_cap);
+        self.meter().set_rate(rate);
+        let engine = Arc::clone(self);
+        let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
+        rng.set_stream(1);
+        let ring = move |due: Option<Duration>| {
+            let now = engine.now();
+            let patience = engine.options.patience;
+            let expired = match due {
+                Some(at) => {
+                    let call = engine.deck.draw(&mut rng, &mut engine.seen());
+                    engine.desk.offer(Due { call, at, waited: false }, now, patience)
+                }
+                None => engine.desk.expired(now, patience),
+            };
+            if !expired.is_empty() {
+                let mut meter = engine.meter();
+                expired.iter().for_each(|due| meter.drop_one(now, due.call.kind()));
+            }
+        };
+        match Pacer::start(origin, schedule, rate, self.options.seed, ring) {
+            Ok((pacer, thread)) => {
+                // The rate may have been set meanwhile.
+                if let Mode::Open { rate, .. } = *self.mode() {
+                    pacer.set_rate(rate.min(self.options.rate_cap));
+                }
+                let _ = self.pacer.set(pacer);
+                Some(thread)
+            }
+            Err(error) => {
+                self.meter().last_error = Some(error.to_string());
+                self.stop.cancel();
+                None
+            }
+        }
+    }
+
+    /// Requests per second of an open loop from now on; of a closed loop, nothing changes.
+    pub fn set_rate(&self, rate: f64) {
+        let wanted = if rate.is_finite() { rate.clamp(0.0, self.options.rate_cap) } else { 0.0 };
+        {
+            let mut mode = self.mode();
+            let Mode::Open { rate, .. } = &mut *mode else { return };
+            *rate = wanted;
+        }
+        self.meter().set_rate(wanted);
+        if let Some(pacer) = self.pacer.get() {
+            pacer.set_rate(wanted);
+        }
+    }
+
+    pub fn set_connections(self: &Arc<Self>, wanted: u32) {
+        let wanted = wanted.clamp(1, 10_000);
+        {
+            let mut mode = self.mode();
+            let (Mode::Closed { connections } | Mode::Open { connections, .. }) = &mut *mode;
+            *connections = wanted;
+        }
+        self.connections().allowed = wanted;
+        self.desk.dismiss(wanted);
+        // Before it has begun there is nothing to add to: the conductor will read the number.
+        if self.origin.get().is_some() {
+            self.populate();
+        }
+    }
+
+    /// Starts the connections that are allowed and not there.
+    fn populate(self: &Arc<Self>) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let mut connections = self.connections();
+        for index in 0..connections.allowed {
+            if connections.alive.insert(index) {
+                self.workers.spawn(Arc::clone(self).work(index));
+            }
+        }
+    }
+
+    async fn work(self: Arc<Self>, index: u32) {
+        let mut wire = Wire::new(self.target.clone());
+        let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
+        rng.set_stream(u64::from(index) + 2);
+        let mailbox = Mailbox::new(index);
+        let open = matches!(*self.mode(), Mode::Open { .. });
+        let mut failures = 0_u32;
+        loop {
+            if self.leaves(index) {
+                break;
+            }
+            let due = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                due = async {
+                    if open { self.desk.next(&mailbox).await } else { Some(self.own_turn(&mut rng, failures).await) }
+                } => due,
+            };
+            let Some(due) = due else { continue };
+            failures = if self.send(&mut wire, due, open).await { 0 } else { failures + 1 };
+        }
+        self.connections().alive.remove(&index);
+    }
+
+    /// Whether the connection is one too many.
+    fn leaves(&self, index: u32) -> bool {
+        index >= self.connections().allowed
+    }
+
+    /// A closed loop's next request: at once, but below the cap, and slower while nothing answers.
+    async fn own_turn(&self, rng: &mut ChaCha8Rng, failures: u32) -> Due {
+        let wait = self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(self.now());
+        let backoff = Duration::from_millis(match failures {
+            0 => 0,
+            _ => 10 << failures.min(6),
+        });
+        let wait = wait.max(backoff);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let call = self.deck.draw(rng, &mut self.seen());
+        Due { call, at: self.now(), waited: false }
+    }
+
+    /// Sends one request and counts it. Returns whether the connection worked.
+    async fn send(&self, wire: &mut Wire, due: Due, open: bool) -> bool {
+        let kind = due.call.kind();
+        let started = self.now();
+        if due.waited && started.saturating_sub(due.at) > self.options.patience {
+            self.meter().drop_one(started, kind);
+            return true;
+        }
+        let lag = (open && !due.waited).then(|| started.saturating_sub(due.at));
+        self.meter().start(started, kind, lag, due.waited);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let key = kind.is_write().then(|| {
+            format!("load-{:x}-{:x}", self.options.run, self.keys.fetch_add(1, Ordering::Relaxed))
+        });
+        let token = self.tokens.current();
+        let connects = wire.connects;
+        let exchange = wire.call(&due.call, token.as_ref(), key.as_deref(), kind.is_write());
+        let result = tokio::select! {
+            biased;
+            result = tokio::time::timeout(self.options.request_timeout, exchange) => match result {
+                Ok(result) => result.map_err(Some),
+                Err(_) => Err(None),
+            }.map_err(|failure| match failure {
+                Some(failure) => (End::Failed, Some(failure)),
+                None => (End::TimedOut, None),
+            }),
+            () = self.abort.cancelled() => Err((End::Abandoned, None)),
+        };
+        let ended = self.now();
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.connects.fetch_add(wire.connects - connects, Ordering::Relaxed);
+        self.record(&due, started, ended, &result);
+        if let Some(key) = key {
+            self.follow_up(due.call, key, &result);
+        }
+        !matches!(result, Err((End::Failed, _)))
+    }
+
+    fn record(&self, due: &Due, started: Duration, ended: Duration, result: &Result<Reply, (End, Option<Failure>)>) {
+        let reply = result.as_ref().ok();
+        let sample = Sample {
+            kind: due.call.kind(),
+            due: due.at,
+            started,
+            ended,
+            end: match result {
+                Ok(reply) => End::Answered(reply.status),
+                Err((end, _)) => *end,
+            },
+            bytes: reply.map_or(0, |reply| reply.bytes),
+            gateway: reply.and_then(|reply| reply.header("x-gateway")),
+            cache: reply.and_then(|reply| reply.header("x-cache")),
+        };
+        let mut meter = self.meter();
+        meter.finish(&sample);
+        match result {
+            Err((_, Some(failure))) => meter.last_error = Some(failure.to_string()),
+            Err((End::TimedOut, None)) => {
+                meter.last_error = Some(format!("no answer within {:?}", self.options.request_timeout));
+            }
+            _ => {}
+        }
+        drop(meter);
+        if reply.is_some_and(|reply| reply.status == 401) {
+            self.tokens.refuse();
+        }
+    }
+
+    /// Remembers the id a write has made, and tells the journal.
+    fn follow_up(&self, call: Call, key: String, result: &Result<Reply, (End, Option<Failure>)>) {
+        let outcome = match result {
+            Ok(reply) => match reply.status {
+                status @ 200..=299 => {
+                    self.remember(&call, &reply.body);
+                    Outcome::Acknowledged { status, body: reply.body.clone() }
+                }
+                // A conflict over the key means that it is still running; its end is not known.
+                status @ (300..=408 | 410..=499) => Outcome::Refused { status, body: reply.body.clone() },
+                409 if reply.header("retry-after").is_none() => {
+                    Outcome::Refused { status: 409, body: reply.body.clone() }
+                }
+                status => Outcome::Unknown { status: Some(status) },
+            },
+            Err(_) => Outcome::Unknown { status: None },
+        };
+        if let Some(journal) = &self.options.journal {
+            journal.tell(Write { call, idempotency_key: key, outcome });
+        }
+    }
+
+    fn remember(&self, call: &Call, body: &[u8]) {
+        #[derive(serde::Deserialize)]
+        struct Made {
+            trip_id: Option<u64>,
+            booking_id: Option<u64>,
+            task_id: Option<u64>,
+        }
+        let Ok(made) = serde_json::from_slice::<Made>(body) else { return };
+        let mut seen = self.seen();
+        match (call, call.kind()) {
+            (Call::Board { station, .. }, _) => {
+                seen.trips.extend(made.trip_id.map(|trip| (trip, *station)));
+                let surplus = seen.trips.len().saturating_sub(Seen::DEPTH);
+                seen.trips.drain(..surplus);
+            }
+            (_, Kind::Book) => {
+                seen.bookings.extend(made.booking_id);
+                let surplus = seen.bookings.len().saturating_sub(Seen::DEPTH);
+                seen.bookings.drain(..surplus);
+            }
+            (_, Kind::LongTask) => {
+                seen.tasks.extend(made.task_id);
+                let surplus = seen.tasks.len().saturating_sub(Seen::DEPTH);
+                seen.tasks.drain(..surplus);
+            }
+            _ => {}
+        }
+    }
+
+    /// Time since the traffic began; zero before.
+    pub fn now(&self) -> Duration {
+        self.origin.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Time the traffic has lasted, or did last.
+    pub fn elapsed(&self) -> Duration {
+        self.ended.get().copied().unwrap_or_else(|| self.now())
+    }
+
+    pub fn state(&self) -> State {
+        if self.finished.is_cancelled() {
+            State::Finished
+        } else if self.stop.is_cancelled() {
+            State::Stopping
+        } else if self.origin.get().is_some() {
+            State::Running
+        } else {
+            State::Starting
+        }
+    }
+
+    pub fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn mode(&self) -> MutexGuard<'_, Mode> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
