@@ -76,7 +76,7 @@ impl Listeners {
 
 /// A service being put together.
 ///
-/// ```ignore
+/// ```text
 /// let service = Service::new("search", &config.common, shutdown);
 /// let pool = kit::postgres::connect(service.instance(), &config.database)?;
 /// service.public(router(pool)).run(listeners).await

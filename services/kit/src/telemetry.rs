@@ -280,7 +280,7 @@ impl field::Visit for Fields {
 #[derive(Debug)]
 pub struct Sampler {
     per_second: u32,
-    window: Mutex<(Instant, u32)>,
+    window: Mutex<(Option<Instant>, u32)>,
     suppressed: AtomicU64,
 }
 
@@ -289,7 +289,7 @@ impl Sampler {
     pub fn new(per_second: u32) -> Self {
         Self {
             per_second,
-            window: Mutex::new((Instant::now(), 0)),
+            window: Mutex::new((None, 0)),
             suppressed: AtomicU64::new(0),
         }
     }
@@ -297,8 +297,11 @@ impl Sampler {
     /// `Some(n)` when this event may be logged, with the number of events held back since the last such answer.
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(window.0).as_secs() >= 1 {
-            *window = (now, 0);
+        if window
+            .0
+            .is_none_or(|start| now.saturating_duration_since(start).as_secs() >= 1)
+        {
+            *window = (Some(now), 0);
         }
         if window.1 < self.per_second {
             window.1 += 1;

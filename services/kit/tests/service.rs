@@ -1,0 +1,368 @@
+//! One service on real sockets: identity, limits, faults, levers, and a stop that lets work finish.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use kit::{
+    Common, Error, Listeners, Problem, Service, Shutdown, extract::Json, testing::eventually,
+    timing::timed,
+};
+use serde_json::{Value, json};
+
+struct Running {
+    public: String,
+    admin: String,
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+async fn start() -> Running {
+    start_with(Common::for_tests("demo-7")).await
+}
+
+async fn start_with(common: Common) -> Running {
+    let shutdown = Shutdown::new();
+    let listeners = Listeners::bind(&common).await.expect("free ports");
+    let url = |address: SocketAddr| format!("http://{address}");
+    let public = url(listeners.public.local_addr().expect("bound"));
+    let admin = url(listeners.admin.local_addr().expect("bound"));
+    let router = Router::new()
+        .route(
+            "/quick",
+            get(async || timed("store", async { "quick" }).await),
+        )
+        .route(
+            "/slow",
+            get(async || {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                "slow"
+            }),
+        )
+        .route(
+            "/echo",
+            post(async |Json(body): Json<Value>| axum::Json(body)),
+        )
+        .route(
+            "/panic",
+            get(async || -> &'static str { panic!("on purpose") }),
+        )
+        .fallback(async || Problem::not_found("There is nothing here"));
+    let service = Service::new("demo", &common, shutdown.clone()).public(router);
+    let task = tokio::spawn(service.run(listeners));
+    let health = format!("{public}/health");
+    eventually("the service answers", || async {
+        reqwest::get(&health).await.is_ok()
+    })
+    .await;
+    Running {
+        public,
+        admin,
+        shutdown,
+        task,
+    }
+}
+
+fn operator(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    request.bearer_auth("operator-token-for-tests")
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request_and_its_time() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let answer = http
+        .get(format!("{}/quick", running.public))
+        .header("x-request-id", "mine-1")
+        .send()
+        .await
+        .expect("answered");
+    assert_eq!(answer.headers()["x-request-id"], "mine-1");
+    let timing = answer.headers()["server-timing"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    assert!(
+        timing.starts_with("demo;dur=") && timing.contains(", store;dur="),
+        "{timing}"
+    );
+    let answer = http
+        .get(format!("{}/quick", running.public))
+        .header("x-request-id", "not sane!")
+        .send()
+        .await
+        .expect("answered");
+    assert_ne!(answer.headers()["x-request-id"], "not sane!");
+}
+
+#[tokio::test]
+async fn failures_are_problems() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let answer = http
+        .get(format!("{}/panic", running.public))
+        .send()
+        .await
+        .expect("answered");
+    assert_eq!(answer.status(), 500);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let body: Value = answer.json().await.expect("JSON");
+    assert_eq!(body["error"], body["detail"]);
+    assert!(body["instance"].is_string(), "{body}");
+    let status = |path: &'static str| {
+        let http = http.clone();
+        let url = format!("{}{path}", running.public);
+        async move { http.get(url).send().await.expect("answered").status() }
+    };
+    assert_eq!(status("/nothing").await, 404);
+    assert_eq!(status("/echo").await, 405);
+    let huge = http
+        .post(format!("{}/echo", running.public))
+        .body(vec![b'1'; 2 * 1024 * 1024])
+        .send()
+        .await
+        .expect("answered");
+    assert_eq!(huge.status(), 413);
+}
+
+#[tokio::test]
+async fn a_callers_deadline_is_kept() {
+    let running = start().await;
+    let answer = reqwest::Client::new()
+        .get(format!("{}/slow", running.public))
+        .header("x-recarga-deadline-ms", "50")
+        .send()
+        .await
+        .expect("answered");
+    assert_eq!(answer.status(), 504);
+}
+
+#[tokio::test]
+async fn the_admin_surface_shows_and_steers() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("{}{path}", running.admin);
+    let info: Value = http
+        .get(url("/admin/info"))
+        .send()
+        .await
+        .expect("answered")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(
+        (info["role"].as_str(), info["instance"].as_str()),
+        (Some("demo"), Some("demo-7"))
+    );
+    assert_eq!(
+        http.get(url("/readyz"))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+
+    assert_eq!(
+        http.post(url("/admin/drain"))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        401
+    );
+    assert_eq!(
+        http.post(url("/admin/drain"))
+            .bearer_auth("wrong")
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        403
+    );
+    assert_eq!(
+        operator(http.post(url("/admin/drain")))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+    assert_eq!(
+        http.get(url("/readyz"))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        503
+    );
+    assert_eq!(
+        http.get(format!("{}/health", running.public))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        503
+    );
+    assert_eq!(
+        operator(http.post(url("/admin/undrain")))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+    assert_eq!(
+        http.get(url("/readyz"))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+
+    let metrics = http
+        .get(url("/metrics"))
+        .send()
+        .await
+        .expect("answered")
+        .text()
+        .await
+        .expect("text");
+    assert!(metrics.contains("recarga_http_requests_total{role=\"demo\",instance=\"demo-7\",route=\"/health\",status=\"503\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn faults_strike_where_they_are_told() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let faults = format!("{}/admin/faults", running.admin);
+    let set = |body: Value| operator(http.put(&faults)).json(&body).send();
+    assert_eq!(
+        set(json!({"faults": [{"error_rate": 2}]}))
+            .await
+            .expect("answered")
+            .status(),
+        422
+    );
+    assert_eq!(
+        set(json!({"faults": [{"latency": 2}]}))
+            .await
+            .expect("answered")
+            .status(),
+        422
+    );
+    assert_eq!(
+        set(json!({"faults": [{"route": "/quick", "error_rate": 1, "error_status": 503}]}))
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+    assert_eq!(
+        http.get(format!("{}/quick", running.public))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        503
+    );
+    assert_eq!(
+        http.get(format!("{}/slow", running.public))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+    set(json!({"faults": [{"refuse": true}]}))
+        .await
+        .expect("answered");
+    assert!(
+        http.get(format!("{}/quick", running.public))
+            .send()
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        http.get(format!("{}/health", running.public))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+    set(json!({"faults": []})).await.expect("answered");
+    assert_eq!(
+        http.get(format!("{}/quick", running.public))
+            .send()
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn work_in_flight_finishes_and_then_the_port_closes() {
+    let running = start().await;
+    let slow = tokio::spawn(reqwest::get(format!("{}/slow", running.public)));
+    let metrics = format!("{}/metrics", running.admin);
+    eventually("the request is in flight", || async {
+        let text = reqwest::get(&metrics)
+            .await
+            .expect("answered")
+            .text()
+            .await
+            .expect("text");
+        text.contains("recarga_http_requests_in_flight{role=\"demo\",instance=\"demo-7\"} 1")
+    })
+    .await;
+    running.shutdown.request();
+    assert_eq!(
+        slow.await
+            .expect("joined")
+            .expect("answered")
+            .text()
+            .await
+            .expect("text"),
+        "slow"
+    );
+    running
+        .task
+        .await
+        .expect("joined")
+        .expect("stopped cleanly");
+    assert!(
+        reqwest::get(format!("{}/quick", running.public))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn half_a_request_harms_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let running = start().await;
+    let address = running.public.trim_start_matches("http://");
+    let mut half = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("connected");
+    half.write_all(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        .await
+        .expect("sent");
+    half.shutdown().await.expect("half closed");
+    let mut answer = Vec::new();
+    half.read_to_end(&mut answer)
+        .await
+        .expect("closed by the service");
+    assert_eq!(
+        reqwest::get(format!("{}/quick", running.public))
+            .await
+            .expect("answered")
+            .status(),
+        200
+    );
+}
