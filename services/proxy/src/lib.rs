@@ -1,1 +1,52 @@
-//! Placeholder.
+//! The forwarding engine that the balancer and the gateway stand on.
+//!
+//! ```text
+//!  discovery ──► Pool ◄── check (GET /health)          policy, health, retry, headers: pure, no I/O, no clock
+//!                 │ pick: policy over those that are up
+//!  request ──► Forwarder ──► upstream ──► answer        engine, check, body: the sockets
+//! ```
+//!
+//! A service makes one [`Metrics`] (it registers the families), one [`Pool`] per role behind it, and one [`Forwarder`] per pool:
+//!
+//! ```ignore
+//! let metrics = instance.metrics().register(proxy::Metrics::register);
+//! let pool = Pool::new(PoolSettings::new("travel"), &metrics);
+//! let endpoints = config.travel.clone().watch(shutdown.clone()).await;      // kit::discovery::Source
+//! instance.spawn(pool.clone().run(endpoints, shutdown.token()));
+//! let forwarder = Forwarder::new(pool, ForwarderSettings::new(instance.name()));
+//!
+//! let options = ForwardOptions { deadline: context.deadline, client: None, forwarded: Forwarded::Append };
+//! let response = forwarder.forward(request, options).await?;                // ForwardError becomes a kit::Problem
+//! let response = response.map(axum::body::Body::new);
+//! ```
+//!
+//! What it does to a request: hop-by-hop headers go, `X-Forwarded-For`, `-Proto` and `-Host` come, `Host` becomes the upstream's,
+//! `x-recarga-deadline-ms` says what is left of the time. It does *not* remove `x-recarga-*` from requests: the edge calls
+//! [`headers::strip_internal`], and the gateway then sets what it has verified. Answers lose theirs here.
+//!
+//! What it repeats: see [`retry`]. A request that was never sent may go to up to three instances; one that was sent, only when it is safe
+//! and its body is at hand (empty, or of known length up to 64 KiB), once, and only if no hop in front is repeating it already.
+//! A refused connection takes the upstream out at once; its next passed check brings it back.
+
+pub mod body;
+pub mod check;
+mod engine;
+mod error;
+pub mod headers;
+pub mod health;
+mod metrics;
+pub mod policy;
+mod pool;
+pub mod retry;
+mod snapshot;
+mod upstream;
+
+pub use body::{BoxError, ResponseBody};
+pub use check::CheckSettings;
+pub use engine::{ForwardOptions, Forwarder, ForwarderSettings, Served};
+pub use error::ForwardError;
+pub use headers::Forwarded;
+pub use health::{State, Thresholds};
+pub use metrics::{FailureReason, Metrics};
+pub use pool::{Pool, PoolSettings};
+pub use snapshot::{Failures, PoolSnapshot, UpstreamSnapshot};

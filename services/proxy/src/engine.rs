@@ -1,0 +1,259 @@
+//! The forwarder: picks an upstream, sends the request, repeats it where that is safe, and streams the answer back.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts, uri::Scheme};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use crate::{
+    body::{BoxError, OutgoingBody, Payload, ResponseBody},
+    error::ForwardError,
+    headers::{self, Forwarded},
+    health::Observation,
+    metrics::FailureReason,
+    pool::Pool,
+    retry::{Failure, RETRY_OWNER, Repeatable},
+    upstream::{Lease, Upstream},
+};
+
+/// How a forwarder behaves, whatever the request.
+#[derive(Clone, Debug)]
+pub struct ForwarderSettings {
+    /// Who repeats requests here: this instance's name, sent along with a repeated request.
+    pub owner: String,
+    /// The longest a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// Unused connections are closed after this; keep it below the upstreams' own idle limit.
+    pub idle_timeout: Duration,
+    /// Unused connections kept for each upstream.
+    pub idle_connections: usize,
+    /// The largest request body, in bytes, that is kept so that it can be sent again.
+    pub replay_limit: u64,
+    /// The longest an upstream may pause in the middle of its answer.
+    pub stall_limit: Duration,
+}
+
+impl ForwarderSettings {
+    #[must_use]
+    pub fn new(owner: impl Into<String>) -> Self {
+        Self {
+            owner: owner.into(),
+            connect_timeout: Duration::from_millis(500),
+            idle_timeout: Duration::from_secs(20),
+            idle_connections: 512,
+            replay_limit: 64 * 1024,
+            stall_limit: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What one request asks for.
+#[derive(Clone, Debug)]
+pub struct ForwardOptions {
+    /// When the answer's head must be there; the remaining time is told to the upstream.
+    pub deadline: Instant,
+    /// Who sent it: goes into `X-Forwarded-For`.
+    pub client: Option<SocketAddr>,
+    /// What to believe of the `X-Forwarded-*` headers it came with.
+    pub forwarded: Forwarded,
+}
+
+impl ForwardOptions {
+    /// For a request that must be answered within `budget`, from a sender that is not trusted.
+    #[must_use]
+    pub fn within(budget: Duration) -> Self {
+        Self { deadline: Instant::now() + budget, client: None, forwarded: Forwarded::Replace }
+    }
+}
+
+/// In a forwarded answer's extensions: who answered, and at which attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The upstream's name.
+    pub upstream: String,
+    /// 1 when the first attempt succeeded.
+    pub attempts: u32,
+}
+
+/// Forwards requests to a pool; cheap to clone, one per pool.
+#[derive(Clone, Debug)]
+pub struct Forwarder {
+    pool: Pool,
+    client: Client<HttpConnector, OutgoingBody>,
+    settings: ForwarderSettings,
+    owner: HeaderValue,
+}
+
+/// An attempt that failed.
+struct Attempt {
+    failure: Failure,
+    source: BoxError,
+}
+
+impl Forwarder {
+    #[must_use]
+    pub fn new(pool: Pool, settings: ForwarderSettings) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(settings.connect_timeout));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(settings.idle_timeout)
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(settings.idle_connections)
+            .set_host(false)
+            .build(connector);
+        let owner = HeaderValue::from_str(&settings.owner).unwrap_or_else(|_| HeaderValue::from_static("proxy"));
+        Self { pool, client, settings, owner }
+    }
+
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Sends the request to an upstream of the pool and returns its answer as soon as the head is there; both bodies stream.
+    ///
+    /// The answer's extensions hold [`Served`]. An upstream's own error statuses are answers, not errors.
+    pub async fn forward<B>(&self, request: Request<B>, options: ForwardOptions) -> Result<Response<ResponseBody>, ForwardError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut head, body) = request.into_parts();
+        if matches!(head.method, Method::CONNECT | Method::TRACE) {
+            return Err(ForwardError::Method(head.method));
+        }
+        if headers::is_ambiguously_framed(&head.headers) {
+            return Err(ForwardError::AmbiguousFraming);
+        }
+        headers::strip_hop_by_hop(&mut head.headers);
+        headers::forward_origin(&mut head.headers, options.client, options.forwarded);
+
+        let deadline = tokio::time::Instant::from_std(options.deadline);
+        let mut payload = tokio::time::timeout_at(deadline, Payload::new(body, self.settings.replay_limit))
+            .await
+            .map_err(|_| ForwardError::RequestBody { source: "the client did not send its body in time".into() })?
+            .map_err(|source| ForwardError::RequestBody { source })?;
+        let repeatable = Repeatable::new(&head.method, &head.headers, payload.is_replayable());
+
+        let mut tried: Vec<u64> = Vec::new();
+        let mut any_sent = false;
+        let mut last: Option<(String, Attempt)> = None;
+        loop {
+            // An upstream whose kept connection broke may be asked again, over a new one, when there is no other.
+            let Some(lease) = self.pool.pick(&tried, any_sent) else {
+                return Err(self.gave_up(last));
+            };
+            let Some(body) = payload.take() else {
+                return Err(self.gave_up(last));
+            };
+            let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
+            if attempts > 1 {
+                self.pool.count_retry();
+                tracing::debug!(pool = self.pool.name(), upstream = %lease.upstream.name(), attempts, "sending the request again");
+            }
+            let outgoing = self.outgoing(&head, &lease.upstream, body, options.deadline, any_sent)?;
+            let attempt = match tokio::time::timeout_at(deadline, self.client.request(outgoing)).await {
+                Ok(Ok(response)) => return Ok(self.answer(response, lease, attempts)),
+                Ok(Err(error)) => match payload.read_failure() {
+                    Some(source) => return Err(ForwardError::RequestBody { source }),
+                    None if error.is_connect() => Attempt { failure: Failure::NeverSent, source: error.into() },
+                    None => Attempt { failure: Failure::Broken, source: error.into() },
+                },
+                Err(_) => Attempt { failure: Failure::TimedOut, source: "the deadline passed".into() },
+            };
+            self.note(&lease.upstream, &attempt);
+            any_sent |= attempt.failure != Failure::NeverSent;
+            tried.push(lease.upstream.id);
+            let again = repeatable.allows(attempt.failure, attempts, any_sent);
+            last = Some((lease.upstream.name().to_string(), attempt));
+            drop(lease);
+            if !again {
+                return Err(self.gave_up(last));
+            }
+        }
+    }
+
+    /// The request for one attempt.
+    fn outgoing(&self, head: &Parts, upstream: &Upstream, body: OutgoingBody, deadline: Instant, repeated: bool) -> Result<Request<OutgoingBody>, ForwardError> {
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(upstream.authority.clone());
+        uri.path_and_query = Some(head.uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")));
+        let uri = Uri::from_parts(uri).map_err(|error| ForwardError::Target(error.into()))?;
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = uri;
+        let mut headers = head.headers.clone();
+        if let Ok(host) = HeaderValue::from_str(upstream.authority.as_str()) {
+            headers.insert(header::HOST, host);
+        }
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        headers.insert(headers::DEADLINE, HeaderValue::from(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)));
+        if repeated {
+            headers.insert(RETRY_OWNER, self.owner.clone());
+        }
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn answer(&self, response: Response<Incoming>, lease: Lease, attempts: u32) -> Response<ResponseBody> {
+        if response.status().is_server_error() {
+            lease.upstream.failed(FailureReason::Status);
+        }
+        let served = Served { upstream: lease.upstream.name().to_string(), attempts };
+        let (mut head, body) = response.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        strip_answer(&mut head.headers);
+        head.extensions.clear();
+        head.extensions.insert(served);
+        Response::from_parts(head, ResponseBody::new(body, lease, self.settings.stall_limit))
+    }
+
+    /// Counts a failed attempt, and takes an upstream that nobody can connect to out of the rotation at once.
+    fn note(&self, upstream: &Upstream, attempt: &Attempt) {
+        match attempt.failure {
+            Failure::NeverSent => {
+                upstream.failed(FailureReason::Connect);
+                self.pool.observe(upstream, Observation::Unreachable(root_cause(attempt.source.as_ref())));
+            }
+            Failure::Broken => upstream.failed(FailureReason::Reset),
+            Failure::TimedOut => upstream.failed(FailureReason::Timeout),
+            Failure::ClientGone => {}
+        }
+    }
+
+    fn gave_up(&self, last: Option<(String, Attempt)>) -> ForwardError {
+        let retry_after = self.pool.retry_after();
+        let Some((upstream, Attempt { failure, source })) = last else {
+            return ForwardError::NoneHealthy { pool: self.pool.name().to_owned(), retry_after };
+        };
+        match failure {
+            Failure::NeverSent => ForwardError::Unreachable { upstream, retry_after, source },
+            Failure::Broken => ForwardError::Broken { upstream, source },
+            Failure::TimedOut => ForwardError::Timeout { upstream },
+            Failure::ClientGone => ForwardError::RequestBody { source },
+        }
+    }
+}
+
+/// Internal headers of an answer stay inside as well.
+fn strip_answer(headers: &mut HeaderMap) {
+    headers::strip_internal(headers);
+}
+
+/// The innermost cause, which for a connection is the operating system's own words.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
