@@ -152,7 +152,10 @@ impl Kind {
     /// Whether it changes something, and so carries an idempotency key.
     #[must_use]
     pub fn is_write(self) -> bool {
-        matches!(self, Self::Recharge | Self::Board | Self::EndTrip | Self::Book | Self::LongTask)
+        matches!(
+            self,
+            Self::Recharge | Self::Board | Self::EndTrip | Self::Book | Self::LongTask
+        )
     }
 
     pub(crate) fn index(self) -> usize {
@@ -191,7 +194,11 @@ impl Call {
     }
 
     pub(crate) fn method(&self) -> Method {
-        if self.kind().is_write() { Method::POST } else { Method::GET }
+        if self.kind().is_write() {
+            Method::POST
+        } else {
+            Method::GET
+        }
     }
 
     /// Path and query.
@@ -226,13 +233,23 @@ impl Call {
     /// The JSON body of a write, nothing for a read.
     pub(crate) fn body(&self) -> Bytes {
         match self {
-            Self::Recharge { card, amount } => format!(r#"{{"card_id":{card},"amount":{amount}}}"#).into(),
-            Self::Board { card, route, station } => {
+            Self::Recharge { card, amount } => {
+                format!(r#"{{"card_id":{card},"amount":{amount}}}"#).into()
+            }
+            Self::Board {
+                card,
+                route,
+                station,
+            } => {
                 format!(r#"{{"card_id":{card},"route_id":{route},"station_id":{station}}}"#).into()
             }
             Self::EndTrip { station, .. } => format!(r#"{{"station_id":{station}}}"#).into(),
-            Self::Book { student, tutor } => format!(r#"{{"student_id":{student},"tutor_id":{tutor}}}"#).into(),
-            Self::LongTask { number } => format!(r#"{{"task":{{"name":"load","number":{number}}}}}"#).into(),
+            Self::Book { student, tutor } => {
+                format!(r#"{{"student_id":{student},"tutor_id":{tutor}}}"#).into()
+            }
+            Self::LongTask { number } => {
+                format!(r#"{{"task":{{"name":"load","number":{number}}}}}"#).into()
+            }
             _ => Bytes::new(),
         }
     }
@@ -258,19 +275,42 @@ mod tests {
 
     #[test]
     fn values_in_a_query_are_escaped() {
-        assert_eq!(Call::Data { key: "a b&c".into() }.path(), "/data?key=a+b%26c");
+        assert_eq!(
+            Call::Data {
+                key: "a b&c".into()
+            }
+            .path(),
+            "/data?key=a+b%26c"
+        );
     }
 
     #[test]
     fn bodies_are_json() {
         for call in [
-            Call::Recharge { card: 1, amount: 2000 },
-            Call::Board { card: 1, route: 2, station: 3 },
-            Call::EndTrip { trip: 1, station: 3 },
-            Call::Book { student: 1, tutor: 2 },
+            Call::Recharge {
+                card: 1,
+                amount: 2000,
+            },
+            Call::Board {
+                card: 1,
+                route: 2,
+                station: 3,
+            },
+            Call::EndTrip {
+                trip: 1,
+                station: 3,
+            },
+            Call::Book {
+                student: 1,
+                tutor: 2,
+            },
             Call::LongTask { number: 7 },
         ] {
-            assert!(serde_json::from_slice::<serde_json::Value>(&call.body()).unwrap().is_object());
+            assert!(
+                serde_json::from_slice::<serde_json::Value>(&call.body())
+                    .unwrap()
+                    .is_object()
+            );
             assert_eq!(call.method(), Method::POST);
         }
     }

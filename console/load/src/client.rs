@@ -79,8 +79,20 @@ impl Client {
     ) -> Result<Self, Error> {
         let target = Target::parse(target, allow_remote)?;
         let tokens = Tokens::new(target.clone(), credentials, timeout)?;
-        let (calls, idle, token) = (AtomicU64::new(0), Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self { target, tokens, timeout, run, calls, idle, token })
+        let (calls, idle, token) = (
+            AtomicU64::new(0),
+            Mutex::default(),
+            tokio::sync::Mutex::default(),
+        );
+        Ok(Self {
+            target,
+            tokens,
+            timeout,
+            run,
+            calls,
+            idle,
+            token,
+        })
     }
 
     /// One call; a write carries an idempotency key of its own.
@@ -105,7 +117,10 @@ impl Client {
     pub async fn burst(&self, calls: Vec<Call>, connections: usize) -> Result<Burst, Error> {
         self.ensure_token(Duration::MAX).await?;
         let started = Instant::now();
-        let mut burst = Burst { sent: calls.len() as u32, ..Burst::default() };
+        let mut burst = Burst {
+            sent: calls.len() as u32,
+            ..Burst::default()
+        };
         let mut histogram = crate::histogram::Histogram::fine();
         let mut answers = futures::stream::iter(calls)
             .map(|call| async move { self.send(&call).await })
@@ -139,7 +154,7 @@ impl Client {
         }
         let mut fetched = self.token.lock().await;
         // Five minutes before the contract's half hour is over.
-        let limit = older_than.min(Duration::from_secs(25 * 60));
+        let limit = older_than.min(Duration::from_mins(25));
         if fetched.is_none_or(|at| at.elapsed() > limit) {
             self.tokens.fetch().await?;
             *fetched = Some(Instant::now());
@@ -153,14 +168,24 @@ impl Client {
             format!("once-{:x}-{number}", self.run)
         });
         let token = self.tokens.current();
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut wire = idle.unwrap_or_else(|| Wire::new(self.target.clone()));
-        let no_answer = |reason: String| Error::NoAnswer { target: self.target.to_string(), reason };
+        let no_answer = |reason: String| Error::NoAnswer {
+            target: self.target.to_string(),
+            reason,
+        };
         let started = Instant::now();
-        let reply = tokio::time::timeout(self.timeout, wire.call(call, token.as_ref(), key.as_deref(), true))
-            .await
-            .map_err(|_| no_answer(format!("nothing within {:?}", self.timeout)))?
-            .map_err(|failure| no_answer(failure.to_string()))?;
+        let reply = tokio::time::timeout(
+            self.timeout,
+            wire.call(call, token.as_ref(), key.as_deref(), true),
+        )
+        .await
+        .map_err(|_| no_answer(format!("nothing within {:?}", self.timeout)))?
+        .map_err(|failure| no_answer(failure.to_string()))?;
         let elapsed = started.elapsed();
         {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +208,11 @@ impl Client {
 }
 
 fn explain(answer: &Answer) -> String {
-    match answer.body.get("detail").and_then(serde_json::Value::as_str) {
+    match answer
+        .body
+        .get("detail")
+        .and_then(serde_json::Value::as_str)
+    {
         Some(detail) => format!("{}: {detail}", answer.status),
         None => answer.status.to_string(),
     }

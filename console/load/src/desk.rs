@@ -30,7 +30,11 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub fn new(index: u32) -> Arc<Self> {
-        Arc::new(Self { index, due: Mutex::new(None), wake: Notify::new() })
+        Arc::new(Self {
+            index,
+            due: Mutex::new(None),
+            wake: Notify::new(),
+        })
     }
 
     fn put(&self, due: Option<Due>) {
@@ -79,13 +83,20 @@ impl Desk {
             inner.free.push(Arc::clone(mailbox));
         }
         mailbox.wake.notified().await;
-        mailbox.due.lock().unwrap_or_else(PoisonError::into_inner).take()
+        mailbox
+            .due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Tells free connections from this index on to go.
     pub fn dismiss(&self, from: u32) {
         let mut inner = self.lock();
-        let (dismissed, kept) = inner.free.drain(..).partition(|mailbox| mailbox.index >= from);
+        let (dismissed, kept) = inner
+            .free
+            .drain(..)
+            .partition(|mailbox| mailbox.index >= from);
         inner.free = kept;
         drop(inner);
         let dismissed: Vec<Arc<Mailbox>> = dismissed;
@@ -122,7 +133,11 @@ mod tests {
     use super::*;
 
     fn due(at: u64) -> Due {
-        Due { call: Call::Process, at: Duration::from_secs(at), waited: false }
+        Due {
+            call: Call::Process,
+            at: Duration::from_secs(at),
+            waited: false,
+        }
     }
 
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -136,7 +151,10 @@ mod tests {
         while desk.lock().free.is_empty() {
             tokio::task::yield_now().await;
         }
-        assert!(desk.offer(due(1), Duration::from_secs(1), PATIENCE).is_empty());
+        assert!(
+            desk.offer(due(1), Duration::from_secs(1), PATIENCE)
+                .is_empty()
+        );
         assert!(!taker.await.unwrap().expect("a request").waited);
     }
 
@@ -144,10 +162,19 @@ mod tests {
     async fn requests_wait_and_expire_in_order() {
         let desk = Desk::default();
         for at in 1..=4 {
-            assert!(desk.offer(due(at), Duration::from_secs(at), Duration::from_secs(9)).is_empty());
+            assert!(
+                desk.offer(due(at), Duration::from_secs(at), Duration::from_secs(9))
+                    .is_empty()
+            );
         }
         let expired = desk.expired(Duration::from_secs(5), PATIENCE);
-        assert_eq!(expired.iter().map(|due| due.at.as_secs()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            expired
+                .iter()
+                .map(|due| due.at.as_secs())
+                .collect::<Vec<_>>(),
+            [1, 2]
+        );
         let next = desk.next(&Mailbox::new(0)).await.expect("a request");
         assert!(next.waited && next.at.as_secs() == 3);
         assert_eq!(desk.waiting(), 1);

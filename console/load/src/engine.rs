@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::desk::{Desk, Due, Mailbox};
-use crate::meter::{End, Meter, Sample};
+use crate::meter::{End, Meter};
 use crate::mix::{Deck, Seen};
 use crate::pace::Gate;
 use crate::pacer::Pacer;
 use crate::token::Tokens;
-use crate::wire::{Failure, Reply, Wire};
-use crate::{Call, Kind, Mode, Options, Outcome, State, Target, Write};
+use crate::wire::Wire;
+use crate::{Mode, Options, State, Target};
 
 /// How long requests in flight may take after [`crate::Handle::stop`].
 const HURRY: Duration = Duration::from_millis(120);
@@ -62,8 +62,16 @@ struct Connections {
 }
 
 impl Engine {
-    pub fn new(options: Options, target: Target, started_at: chrono::DateTime<chrono::Utc>) -> Result<Self, crate::Error> {
-        let tokens = Tokens::new(target.clone(), options.credentials.clone(), options.request_timeout)?;
+    pub fn new(
+        options: Options,
+        target: Target,
+        started_at: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Self, crate::Error> {
+        let tokens = Tokens::new(
+            target.clone(),
+            options.credentials.clone(),
+            options.request_timeout,
+        )?;
         let (Mode::Closed { connections } | Mode::Open { connections, .. }) = options.mode;
         Ok(Self {
             target,
@@ -81,7 +89,10 @@ impl Engine {
             origin: OnceLock::new(),
             ended: OnceLock::new(),
             pacer: OnceLock::new(),
-            connections: Mutex::new(Connections { allowed: connections, alive: BTreeSet::new() }),
+            connections: Mutex::new(Connections {
+                allowed: connections,
+                alive: BTreeSet::new(),
+            }),
             workers: TaskTracker::new(),
             stop: CancellationToken::new(),
             hurry: CancellationToken::new(),
@@ -141,7 +152,9 @@ impl Engine {
     }
 
     fn start_clock(self: &Arc<Self>, origin: Instant) -> Option<std::thread::JoinHandle<()>> {
-        let Mode::Open { rate, schedule, .. } = *self.mode() else { return None };
+        let Mode::Open { rate, schedule, .. } = *self.mode() else {
+            return None;
+        };
         let rate = rate.min(self.options.rate_cap);
         self.meter().set_rate(rate);
         let engine = Arc::clone(self);
@@ -153,13 +166,23 @@ impl Engine {
             let expired = match due {
                 Some(at) => {
                     let call = engine.deck.draw(&mut rng, &mut engine.seen());
-                    engine.desk.offer(Due { call, at, waited: false }, now, patience)
+                    engine.desk.offer(
+                        Due {
+                            call,
+                            at,
+                            waited: false,
+                        },
+                        now,
+                        patience,
+                    )
                 }
                 None => engine.desk.expired(now, patience),
             };
             if !expired.is_empty() {
                 let mut meter = engine.meter();
-                expired.iter().for_each(|due| meter.drop_one(now, due.call.kind()));
+                for due in expired {
+                    meter.drop_one(now, due.call.kind());
+                }
             }
         };
         match Pacer::start(origin, schedule, rate, self.options.seed, ring) {
@@ -181,10 +204,16 @@ impl Engine {
 
     /// Requests per second of an open loop from now on; of a closed loop, nothing changes.
     pub fn set_rate(&self, rate: f64) {
-        let wanted = if rate.is_finite() { rate.clamp(0.0, self.options.rate_cap) } else { 0.0 };
+        let wanted = if rate.is_finite() {
+            rate.clamp(0.0, self.options.rate_cap)
+        } else {
+            0.0
+        };
         {
             let mut mode = self.mode();
-            let Mode::Open { rate, .. } = &mut *mode else { return };
+            let Mode::Open { rate, .. } = &mut *mode else {
+                return;
+            };
             *rate = wanted;
         }
         self.meter().set_rate(wanted);
@@ -240,7 +269,11 @@ impl Engine {
                 } => due,
             };
             let Some(due) = due else { continue };
-            failures = if self.send(&mut wire, due, open).await { 0 } else { failures + 1 };
+            failures = if self.send(&mut wire, due, open).await {
+                0
+            } else {
+                failures + 1
+            };
         }
         self.connections().alive.remove(&index);
     }
@@ -252,7 +285,11 @@ impl Engine {
 
     /// A closed loop's next request: at once, but below the cap, and slower while nothing answers.
     async fn own_turn(&self, rng: &mut ChaCha8Rng, failures: u32) -> Due {
-        let wait = self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(self.now());
+        let wait = self
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(self.now());
         let backoff = Duration::from_millis(match failures {
             0 => 0,
             _ => 10 << failures.min(6),
@@ -262,7 +299,11 @@ impl Engine {
             tokio::time::sleep(wait).await;
         }
         let call = self.deck.draw(rng, &mut self.seen());
-        Due { call, at: self.now(), waited: false }
+        Due {
+            call,
+            at: self.now(),
+            waited: false,
+        }
     }
 
     /// Sends one request and counts it. Returns whether the connection worked.
@@ -277,7 +318,11 @@ impl Engine {
         self.meter().start(started, kind, lag, due.waited);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let key = kind.is_write().then(|| {
-            format!("load-{:x}-{:x}", self.options.run, self.keys.fetch_add(1, Ordering::Relaxed))
+            format!(
+                "load-{:x}-{:x}",
+                self.options.run,
+                self.keys.fetch_add(1, Ordering::Relaxed)
+            )
         });
         let token = self.tokens.current();
         let connects = wire.connects;
@@ -295,93 +340,13 @@ impl Engine {
         };
         let ended = self.now();
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.connects.fetch_add(wire.connects - connects, Ordering::Relaxed);
+        self.connects
+            .fetch_add(wire.connects - connects, Ordering::Relaxed);
         self.record(&due, started, ended, &result);
         if let Some(key) = key {
             self.follow_up(due.call, key, &result);
         }
         !matches!(result, Err((End::Failed, _)))
-    }
-
-    fn record(&self, due: &Due, started: Duration, ended: Duration, result: &Result<Reply, (End, Option<Failure>)>) {
-        let reply = result.as_ref().ok();
-        let sample = Sample {
-            kind: due.call.kind(),
-            due: due.at,
-            started,
-            ended,
-            end: match result {
-                Ok(reply) => End::Answered(reply.status),
-                Err((end, _)) => *end,
-            },
-            bytes: reply.map_or(0, |reply| reply.bytes),
-            gateway: reply.and_then(|reply| reply.header("x-gateway")),
-            cache: reply.and_then(|reply| reply.header("x-cache")),
-        };
-        let mut meter = self.meter();
-        meter.finish(&sample);
-        match result {
-            Err((_, Some(failure))) => meter.last_error = Some(failure.to_string()),
-            Err((End::TimedOut, None)) => {
-                meter.last_error = Some(format!("no answer within {:?}", self.options.request_timeout));
-            }
-            _ => {}
-        }
-        drop(meter);
-        if reply.is_some_and(|reply| reply.status == 401) {
-            self.tokens.refuse();
-        }
-    }
-
-    /// Remembers the id a write has made, and tells the journal.
-    fn follow_up(&self, call: Call, key: String, result: &Result<Reply, (End, Option<Failure>)>) {
-        let outcome = match result {
-            Ok(reply) => match reply.status {
-                status @ 200..=299 => {
-                    self.remember(&call, &reply.body);
-                    Outcome::Acknowledged { status, body: reply.body.clone() }
-                }
-                // A conflict over the key means that it is still running; its end is not known.
-                status @ (300..=408 | 410..=499) => Outcome::Refused { status, body: reply.body.clone() },
-                409 if reply.header("retry-after").is_none() => {
-                    Outcome::Refused { status: 409, body: reply.body.clone() }
-                }
-                status => Outcome::Unknown { status: Some(status) },
-            },
-            Err(_) => Outcome::Unknown { status: None },
-        };
-        if let Some(journal) = &self.options.journal {
-            journal.tell(Write { call, idempotency_key: key, outcome });
-        }
-    }
-
-    fn remember(&self, call: &Call, body: &[u8]) {
-        #[derive(serde::Deserialize)]
-        struct Made {
-            trip_id: Option<u64>,
-            booking_id: Option<u64>,
-            task_id: Option<u64>,
-        }
-        let Ok(made) = serde_json::from_slice::<Made>(body) else { return };
-        let mut seen = self.seen();
-        match (call, call.kind()) {
-            (Call::Board { station, .. }, _) => {
-                seen.trips.extend(made.trip_id.map(|trip| (trip, *station)));
-                let surplus = seen.trips.len().saturating_sub(Seen::DEPTH);
-                seen.trips.drain(..surplus);
-            }
-            (_, Kind::Book) => {
-                seen.bookings.extend(made.booking_id);
-                let surplus = seen.bookings.len().saturating_sub(Seen::DEPTH);
-                seen.bookings.drain(..surplus);
-            }
-            (_, Kind::LongTask) => {
-                seen.tasks.extend(made.task_id);
-                let surplus = seen.tasks.len().saturating_sub(Seen::DEPTH);
-                seen.tasks.drain(..surplus);
-            }
-            _ => {}
-        }
     }
 
     /// Time since the traffic began; zero before.
@@ -414,11 +379,13 @@ impl Engine {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,11 +7,16 @@ pub enum Error {
     #[error("the target {target:?} is not an address of the form http://host:port: {reason}")]
     Target { target: String, reason: String },
     /// The address leads off this machine and that was not allowed.
-    #[error("the target {host} is not on this machine; load goes to loopback only, unless remote targets are allowed (--allow-remote)")]
+    #[error(
+        "the target {host} is not on this machine; load goes to loopback only, unless remote targets are allowed (--allow-remote)"
+    )]
     Remote { host: String },
     /// An option has a value that makes no sense.
     #[error("{option}: {reason}")]
-    Option { option: &'static str, reason: String },
+    Option {
+        option: &'static str,
+        reason: String,
+    },
     /// No runtime to put the traffic on, or no thread for its clock.
     #[error("cannot start the traffic: {0}")]
     Start(String),

@@ -20,7 +20,8 @@ impl Histogram {
     }
 
     fn with_digits(digits: u8) -> Self {
-        let inner = hdrhistogram::Histogram::new_with_bounds(1, HIGHEST, digits).expect("the bounds are in range");
+        let inner = hdrhistogram::Histogram::new_with_bounds(1, HIGHEST, digits)
+            .expect("the bounds are in range");
         Self(inner)
     }
 

@@ -12,11 +12,12 @@ mod client;
 mod desk;
 mod engine;
 mod error;
-mod journal;
 mod histogram;
+mod journal;
 mod meter;
 mod mix;
 mod options;
+mod outcome;
 mod pace;
 mod pacer;
 mod report;
@@ -33,7 +34,8 @@ pub use journal::{Journal, Outcome, Write};
 pub use mix::{Mix, Population};
 pub use options::{Credentials, Mode, Options, Schedule};
 pub use report::{
-    CacheCount, CallReport, Generator, Latency, Latencies, Report, Second, Snapshot, State, Statuses, Totals, Window,
+    CacheCount, CallReport, Generator, Latencies, Latency, Report, Second, Snapshot, State,
+    Statuses, Totals, Window,
 };
 pub use target::Target;
 pub use traffic::{Handle, Traffic};

@@ -57,7 +57,12 @@ struct Slice {
 
 impl Slice {
     fn new() -> Self {
-        Self { totals: Totals::default(), hits: 0, corrected: Histogram::coarse(), service: Histogram::coarse() }
+        Self {
+            totals: Totals::default(),
+            hits: 0,
+            corrected: Histogram::coarse(),
+            service: Histogram::coarse(),
+        }
     }
 
     fn clear(&mut self) {
@@ -94,7 +99,9 @@ impl Meter {
             corrected: Histogram::fine(),
             service: Histogram::fine(),
             lag: Histogram::fine(),
-            calls: std::iter::repeat_with(|| None).take(Kind::ALL.len()).collect(),
+            calls: std::iter::repeat_with(|| None)
+                .take(Kind::ALL.len())
+                .collect(),
             gateways: BTreeMap::new(),
             cache: CACHE.map(|_| Histogram::fine()).into(),
             second: 0,
@@ -118,7 +125,11 @@ impl Meter {
             self.lag.record(lag);
         }
         let late = u64::from(late);
-        for totals in [&mut self.totals, &mut self.current.totals, &mut call(&mut self.calls, kind).totals] {
+        for totals in [
+            &mut self.totals,
+            &mut self.current.totals,
+            &mut call(&mut self.calls, kind).totals,
+        ] {
             totals.started += 1;
             totals.late += late;
         }
@@ -127,7 +138,11 @@ impl Meter {
     /// A request of this kind was due and will not be sent.
     pub fn drop_one(&mut self, now: Duration, kind: Kind) {
         self.advance(now);
-        for totals in [&mut self.totals, &mut self.current.totals, &mut call(&mut self.calls, kind).totals] {
+        for totals in [
+            &mut self.totals,
+            &mut self.current.totals,
+            &mut call(&mut self.calls, kind).totals,
+        ] {
             totals.dropped += 1;
         }
     }
@@ -143,15 +158,25 @@ impl Meter {
             // What was cut short took at least this long; leaving it out would hide a stall.
             let corrected = sample.ended.saturating_sub(sample.due);
             let service = sample.ended.saturating_sub(sample.started);
-            for histogram in [&mut self.corrected, &mut self.current.corrected, &mut call.corrected] {
+            for histogram in [
+                &mut self.corrected,
+                &mut self.current.corrected,
+                &mut call.corrected,
+            ] {
                 histogram.record(corrected);
             }
-            for histogram in [&mut self.service, &mut self.current.service, &mut call.service] {
+            for histogram in [
+                &mut self.service,
+                &mut self.current.service,
+                &mut call.service,
+            ] {
                 histogram.record(service);
             }
             if let End::Answered(status) = sample.end {
                 *call.statuses.entry(status).or_default() += 1;
-                let result = sample.cache.map_or(4, |name| CACHE.iter().position(|known| *known == name).unwrap_or(5));
+                let result = sample.cache.map_or(4, |name| {
+                    CACHE.iter().position(|known| *known == name).unwrap_or(5)
+                });
                 self.cache[result].record(service);
                 self.current.hits += u64::from(result == HIT);
             }
@@ -191,9 +216,15 @@ impl Meter {
             p99: latency.p99,
             max: latency.max,
         });
-        let mut next = if self.window.len() < WINDOW { None } else { self.window.pop_front() }.unwrap_or_else(Slice::new);
+        let mut next = if self.window.len() < WINDOW {
+            None
+        } else {
+            self.window.pop_front()
+        }
+        .unwrap_or_else(Slice::new);
         next.clear();
-        self.window.push_back(std::mem::replace(&mut self.current, next));
+        self.window
+            .push_back(std::mem::replace(&mut self.current, next));
         self.second += 1;
     }
 
@@ -202,7 +233,10 @@ impl Meter {
     }
 
     pub fn latency(&self) -> Latencies {
-        Latencies { corrected: self.corrected.summary(), service: self.service.summary() }
+        Latencies {
+            corrected: self.corrected.summary(),
+            service: self.service.summary(),
+        }
     }
 
     pub fn lag(&self) -> Latency {
@@ -216,7 +250,11 @@ impl Meter {
     pub fn cache(&self) -> Vec<CacheCount> {
         let counts = CACHE.iter().zip(&self.cache).map(|(name, histogram)| {
             let service = histogram.summary();
-            CacheCount { result: (*name).to_owned(), count: service.count, service }
+            CacheCount {
+                result: (*name).to_owned(),
+                count: service.count,
+                service,
+            }
         });
         counts.filter(|count| count.count > 0).collect()
     }
@@ -238,20 +276,29 @@ impl Meter {
             answered_per_second: per_second(totals.answered),
             errors_per_second: per_second(totals.errors()),
             totals,
-            latency: Latencies { corrected: corrected.summary(), service: service.summary() },
+            latency: Latencies {
+                corrected: corrected.summary(),
+                service: service.summary(),
+            },
             hits,
         }
     }
 
     pub fn calls(&self) -> Vec<CallReport> {
-        let calls = Kind::ALL.into_iter().zip(&self.calls).filter_map(|(kind, call)| Some((kind, call.as_ref()?)));
+        let calls = Kind::ALL
+            .into_iter()
+            .zip(&self.calls)
+            .filter_map(|(kind, call)| Some((kind, call.as_ref()?)));
         calls
             .map(|(kind, call)| CallReport {
                 kind,
                 route: kind.route().to_owned(),
                 totals: call.totals,
                 statuses: call.statuses.clone(),
-                latency: Latencies { corrected: call.corrected.summary(), service: call.service.summary() },
+                latency: Latencies {
+                    corrected: call.corrected.summary(),
+                    service: call.service.summary(),
+                },
             })
             .collect()
     }
@@ -282,7 +329,12 @@ fn count(totals: &mut Totals, sample: &Sample<'_>) {
         End::Answered(status) => {
             totals.answered += 1;
             totals.limited += u64::from(status == 429);
-            let Statuses { success, redirect, client_error, server_error } = &mut totals.statuses;
+            let Statuses {
+                success,
+                redirect,
+                client_error,
+                server_error,
+            } = &mut totals.statuses;
             *match status {
                 0..=299 => success,
                 300..=399 => redirect,
@@ -334,9 +386,22 @@ mod tests {
         meter.start(Duration::from_millis(500), Kind::Data, None, true);
         meter.finish(&sample(500, 20, End::Answered(200)));
         let latency = meter.latency();
-        assert!((119_000..=121_000).contains(&latency.corrected.p50), "{latency:?}");
-        assert!((19_900..=20_100).contains(&latency.service.p50), "{latency:?}");
-        assert_eq!((meter.totals().late, meter.gateways()["gateway-1"], meter.cache()[0].count), (1, 1, 1));
+        assert!(
+            (119_000..=121_000).contains(&latency.corrected.p50),
+            "{latency:?}"
+        );
+        assert!(
+            (19_900..=20_100).contains(&latency.service.p50),
+            "{latency:?}"
+        );
+        assert_eq!(
+            (
+                meter.totals().late,
+                meter.gateways()["gateway-1"],
+                meter.cache()[0].count
+            ),
+            (1, 1, 1)
+        );
     }
 
     #[test]
@@ -358,11 +423,27 @@ mod tests {
     #[test]
     fn ends_are_told_apart() {
         let mut meter = Meter::new();
-        for end in [End::Answered(201), End::Answered(429), End::Answered(503), End::Failed, End::TimedOut, End::Abandoned] {
+        for end in [
+            End::Answered(201),
+            End::Answered(429),
+            End::Answered(503),
+            End::Failed,
+            End::TimedOut,
+            End::Abandoned,
+        ] {
             meter.finish(&sample(0, 1, end));
         }
         let totals = meter.totals();
-        assert_eq!((totals.answered, totals.limited, totals.failed, totals.timed_out, totals.abandoned), (3, 1, 1, 1, 1));
+        assert_eq!(
+            (
+                totals.answered,
+                totals.limited,
+                totals.failed,
+                totals.timed_out,
+                totals.abandoned
+            ),
+            (3, 1, 1, 1, 1)
+        );
         assert_eq!(totals.errors(), 3);
         assert_eq!(meter.latency().service.count, 5, "a failure has no latency");
     }

@@ -62,7 +62,9 @@ impl Mix {
     /// Exactly these weights; kinds not named are not drawn.
     #[must_use]
     pub fn of(weights: &[(Kind, u32)]) -> Self {
-        let mut mix = Self { weights: [0; Kind::ALL.len()] };
+        let mut mix = Self {
+            weights: [0; Kind::ALL.len()],
+        };
         for (kind, weight) in weights {
             mix.weights[kind.index()] = *weight;
         }
@@ -103,18 +105,36 @@ impl std::str::FromStr for Mix {
             "reads" => return Ok(Self::reads()),
             _ => {}
         }
-        let refuse = |reason| Error::Option { option: "mix", reason };
+        let refuse = |reason| Error::Option {
+            option: "mix",
+            reason,
+        };
         let mut mix = Self::of(&[]);
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-            let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-                let names: Vec<_> = Kind::ALL.into_iter().map(Kind::name).collect();
-                refuse(format!("{name:?} is no call; there are contract, reads, {}", names.join(", ")))
-            })?;
-            mix.weights[kind.index()] =
-                weight.parse().map_err(|_| refuse(format!("{weight:?} is no weight, a whole number is")))?;
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| kind.name() == name)
+                .ok_or_else(|| {
+                    let names: Vec<_> = Kind::ALL.into_iter().map(Kind::name).collect();
+                    refuse(format!(
+                        "{name:?} is no call; there are contract, reads, {}",
+                        names.join(", ")
+                    ))
+                })?;
+            mix.weights[kind.index()] = weight
+                .parse()
+                .map_err(|_| refuse(format!("{weight:?} is no weight, a whole number is")))?;
         }
-        if mix.is_empty() { Err(refuse("gives no call a weight".into())) } else { Ok(mix) }
+        if mix.is_empty() {
+            Err(refuse("gives no call a weight".into()))
+        } else {
+            Ok(mix)
+        }
     }
 }
 
@@ -136,7 +156,16 @@ pub struct Population {
 
 impl Default for Population {
     fn default() -> Self {
-        let subjects = ["Math", "Physics", "Chemistry", "Programming", "English", "Spanish", "History", "Biology"];
+        let subjects = [
+            "Math",
+            "Physics",
+            "Chemistry",
+            "Programming",
+            "English",
+            "Spanish",
+            "History",
+            "Biology",
+        ];
         let mut data_keys = vec!["my_data".to_owned()];
         data_keys.extend((1..=20).map(|number| format!("load-{number}")));
         Self {
@@ -155,10 +184,24 @@ impl Default for Population {
 
 impl Population {
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        let ranges = [&self.cards, &self.users, &self.stations, &self.trips, &self.students, &self.tutors];
-        let lists = [self.boardings.is_empty(), self.subjects.is_empty(), self.data_keys.is_empty()];
+        let ranges = [
+            &self.cards,
+            &self.users,
+            &self.stations,
+            &self.trips,
+            &self.students,
+            &self.tutors,
+        ];
+        let lists = [
+            self.boardings.is_empty(),
+            self.subjects.is_empty(),
+            self.data_keys.is_empty(),
+        ];
         if ranges.iter().any(|range| range.is_empty()) || lists.contains(&true) {
-            return Err(Error::Option { option: "population", reason: "every range and list needs a member".into() });
+            return Err(Error::Option {
+                option: "population",
+                reason: "every range and list needs a member".into(),
+            });
         }
         Ok(())
     }
@@ -194,17 +237,30 @@ impl Deck {
     pub fn draw(&self, rng: &mut impl Rng, seen: &mut Seen) -> Call {
         let population = &self.population;
         match self.mix.draw(rng) {
-            Kind::Balance => Call::Balance { card: among(rng, &population.cards) },
-            Kind::History => Call::History { card: among(rng, &population.cards) },
-            Kind::UserRecharges => Call::UserRecharges { user: among(rng, &population.users) },
+            Kind::Balance => Call::Balance {
+                card: among(rng, &population.cards),
+            },
+            Kind::History => Call::History {
+                card: among(rng, &population.cards),
+            },
+            Kind::UserRecharges => Call::UserRecharges {
+                user: among(rng, &population.users),
+            },
             Kind::Data => {
                 let half = rng.random_range(0..2) == 0;
-                let index = if half { 0 } else { rng.random_range(0..population.data_keys.len()) };
-                Call::Data { key: population.data_keys[index].clone() }
+                let index = if half {
+                    0
+                } else {
+                    rng.random_range(0..population.data_keys.len())
+                };
+                Call::Data {
+                    key: population.data_keys[index].clone(),
+                }
             }
-            Kind::Search => {
-                Call::Search { subject: population.subjects[rng.random_range(0..population.subjects.len())].clone() }
-            }
+            Kind::Search => Call::Search {
+                subject: population.subjects[rng.random_range(0..population.subjects.len())]
+                    .clone(),
+            },
             Kind::TripsTotal => Call::TripsTotal,
             Kind::TripsByLocality => Call::TripsByLocality,
             Kind::Revenue => Call::Revenue,
@@ -213,35 +269,49 @@ impl Deck {
             Kind::UsersActive => Call::UsersActive,
             Kind::UsersLatest => Call::UsersLatest,
             Kind::Stations => Call::Stations,
-            Kind::Arrivals => Call::Arrivals { station: among(rng, &population.stations) },
-            Kind::Trip => Call::Trip { trip: among(rng, &population.trips) },
+            Kind::Arrivals => Call::Arrivals {
+                station: among(rng, &population.stations),
+            },
+            Kind::Trip => Call::Trip {
+                trip: among(rng, &population.trips),
+            },
             Kind::Process => Call::Process,
             Kind::Recharge => {
                 // 5,000 to 50,000 pesos, in the contract's steps of 50.
-                Call::Recharge { card: among(rng, &population.cards), amount: rng.random_range(100..=1000) * 50 }
+                Call::Recharge {
+                    card: among(rng, &population.cards),
+                    amount: rng.random_range(100..=1000) * 50,
+                }
             }
             Kind::EndTrip => match seen.trips.pop_front() {
                 Some((trip, station)) => Call::EndTrip { trip, station },
                 None => self.board(rng),
             },
             Kind::Board => self.board(rng),
-            Kind::Booking if !seen.bookings.is_empty() => {
-                Call::Booking { booking: seen.bookings[rng.random_range(0..seen.bookings.len())] }
-            }
-            Kind::Book | Kind::Booking => {
-                Call::Book { student: among(rng, &population.students), tutor: among(rng, &population.tutors) }
-            }
-            Kind::Task if !seen.tasks.is_empty() => {
-                Call::Task { task: seen.tasks[rng.random_range(0..seen.tasks.len())] }
-            }
-            Kind::LongTask | Kind::Task => Call::LongTask { number: rng.random_range(1..=1_000_000) },
+            Kind::Booking if !seen.bookings.is_empty() => Call::Booking {
+                booking: seen.bookings[rng.random_range(0..seen.bookings.len())],
+            },
+            Kind::Book | Kind::Booking => Call::Book {
+                student: among(rng, &population.students),
+                tutor: among(rng, &population.tutors),
+            },
+            Kind::Task if !seen.tasks.is_empty() => Call::Task {
+                task: seen.tasks[rng.random_range(0..seen.tasks.len())],
+            },
+            Kind::LongTask | Kind::Task => Call::LongTask {
+                number: rng.random_range(1..=1_000_000),
+            },
         }
     }
 
     fn board(&self, rng: &mut impl Rng) -> Call {
         let boardings = &self.population.boardings;
         let (route, station) = boardings[rng.random_range(0..boardings.len())];
-        Call::Board { card: among(rng, &self.population.cards), route, station }
+        Call::Board {
+            card: among(rng, &self.population.cards),
+            route,
+            station,
+        }
     }
 }
 
@@ -262,7 +332,11 @@ mod tests {
         let draws: Vec<_> = (0..4000).map(|_| mix.draw(&mut rng)).collect();
         let balances = draws.iter().filter(|kind| **kind == Kind::Balance).count();
         assert!((2850..3150).contains(&balances), "{balances}");
-        assert!(draws.iter().all(|kind| matches!(kind, Kind::Balance | Kind::Recharge)));
+        assert!(
+            draws
+                .iter()
+                .all(|kind| matches!(kind, Kind::Balance | Kind::Recharge))
+        );
     }
 
     #[test]
@@ -270,7 +344,9 @@ mod tests {
         let deck = Deck::new(Mix::contract(), Population::default());
         let draw = |seed| {
             let (mut rng, mut seen) = (ChaCha8Rng::seed_from_u64(seed), Seen::default());
-            (0..200).map(|_| deck.draw(&mut rng, &mut seen)).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| deck.draw(&mut rng, &mut seen))
+                .collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
@@ -281,8 +357,12 @@ mod tests {
         let deck = Deck::new(Mix::only(Kind::Recharge), Population::default());
         let (mut rng, mut seen) = (ChaCha8Rng::seed_from_u64(1), Seen::default());
         for _ in 0..1000 {
-            let Call::Recharge { card, amount } = deck.draw(&mut rng, &mut seen) else { panic!("not a recharge") };
-            assert!((1..=100).contains(&card) && (1000..=200_000).contains(&amount) && amount % 50 == 0);
+            let Call::Recharge { card, amount } = deck.draw(&mut rng, &mut seen) else {
+                panic!("not a recharge")
+            };
+            assert!(
+                (1..=100).contains(&card) && (1000..=200_000).contains(&amount) && amount % 50 == 0
+            );
         }
     }
 

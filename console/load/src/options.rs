@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Journal, Mix, Population, Target};
 
 /// The longest a run may last.
-pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LONGEST: Duration = Duration::from_hours(24);
 
 /// Everything a run needs to know. Start from [`Options::new`] and change what differs.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Options {
             mode: Mode::Closed { connections: 8 },
             mix: Mix::contract(),
             population: Population::default(),
-            time_limit: Duration::from_secs(600),
+            time_limit: Duration::from_mins(10),
             rate_cap: 20_000.0,
             request_timeout: Duration::from_secs(10),
             patience: Duration::from_secs(2),
@@ -69,13 +69,21 @@ impl Options {
     /// # Errors
     /// Names the first option that makes no sense.
     pub fn validate(&self) -> Result<Target, Error> {
-        let refuse = |option, reason: &str| Err(Error::Option { option, reason: reason.to_owned() });
+        let refuse = |option, reason: &str| {
+            Err(Error::Option {
+                option,
+                reason: reason.to_owned(),
+            })
+        };
         let target = Target::parse(&self.target, self.allow_remote)?;
         if self.time_limit.is_zero() || self.time_limit > LONGEST {
             return refuse("time limit", "must be above zero and at most 24 hours");
         }
         if !(self.rate_cap.is_finite() && self.rate_cap > 0.0) {
-            return refuse("rate cap", "must be a positive number of requests per second");
+            return refuse(
+                "rate cap",
+                "must be a positive number of requests per second",
+            );
         }
         if self.request_timeout.is_zero() {
             return refuse("request time-out", "must be above zero");
@@ -84,11 +92,16 @@ impl Options {
             Mode::Closed { connections: 0 } | Mode::Open { connections: 0, .. } => {
                 return refuse("connections", "must be at least one");
             }
-            Mode::Closed { connections } | Mode::Open { connections, .. } if connections > 10_000 => {
+            Mode::Closed { connections } | Mode::Open { connections, .. }
+                if connections > 10_000 =>
+            {
                 return refuse("connections", "must be at most 10,000");
             }
             Mode::Open { rate, .. } if !rate.is_finite() || rate < 0.0 => {
-                return refuse("rate", "must be zero or a positive number of requests per second");
+                return refuse(
+                    "rate",
+                    "must be zero or a positive number of requests per second",
+                );
             }
             Mode::Closed { .. } | Mode::Open { .. } => {}
         }

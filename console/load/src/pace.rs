@@ -18,7 +18,12 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub fn new(schedule: Schedule, rate: f64, rng: &mut impl Rng) -> Self {
-        let mut pace = Self { schedule, rate, last: Duration::ZERO, next: None };
+        let mut pace = Self {
+            schedule,
+            rate,
+            last: Duration::ZERO,
+            next: None,
+        };
         pace.next = pace.after(Duration::ZERO, rng);
         pace
     }
@@ -78,7 +83,10 @@ impl Gate {
     const BURST: Duration = Duration::from_millis(5);
 
     pub fn new(rate: f64) -> Self {
-        Self { interval: Duration::from_secs_f64(1.0 / rate.max(1e-6)), free_at: Duration::ZERO }
+        Self {
+            interval: Duration::from_secs_f64(1.0 / rate.max(1e-6)),
+            free_at: Duration::ZERO,
+        }
     }
 
     /// Takes a place and says how long to wait for it.
@@ -107,20 +115,33 @@ mod tests {
         let mut rng = rng();
         let mut pace = Pace::new(Schedule::Constant, 100.0, &mut rng);
         assert_eq!(pace.take(Duration::from_millis(9), &mut rng), None);
-        assert_eq!(pace.take(Duration::from_millis(10), &mut rng), Some(Duration::from_millis(10)));
-        assert_eq!(count(&mut pace, Duration::from_millis(10_005), &mut rng), 999);
+        assert_eq!(
+            pace.take(Duration::from_millis(10), &mut rng),
+            Some(Duration::from_millis(10))
+        );
+        assert_eq!(
+            count(&mut pace, Duration::from_millis(10_005), &mut rng),
+            999
+        );
     }
 
     #[test]
     fn poisson_keeps_the_rate_and_spreads() {
         let mut rng = rng();
         let mut pace = Pace::new(Schedule::Poisson, 1000.0, &mut rng);
-        let dues: Vec<_> = std::iter::from_fn(|| pace.take(Duration::from_secs(20), &mut rng)).collect();
+        let dues: Vec<_> =
+            std::iter::from_fn(|| pace.take(Duration::from_secs(20), &mut rng)).collect();
         assert!((19_300..20_700).contains(&dues.len()), "{}", dues.len());
-        let gaps: Vec<f64> = dues.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let gaps: Vec<f64> = dues
+            .windows(2)
+            .map(|pair| pair[1].as_secs_f64() - pair[0].as_secs_f64())
+            .collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-        assert!((0.9..1.1).contains(&(variance.sqrt() / mean)), "an exponential's deviation equals its mean");
+        assert!(
+            (0.9..1.1).contains(&(variance.sqrt() / mean)),
+            "an exponential's deviation equals its mean"
+        );
     }
 
     #[test]
@@ -134,7 +155,10 @@ mod tests {
         assert_eq!(pace.next(), None);
         pace.set_rate(Duration::from_secs(3), 10.0, &mut rng);
         let resumed = count(&mut pace, Duration::from_secs(4), &mut rng);
-        assert!((10..=11).contains(&resumed), "{resumed}: a pause is not made up for");
+        assert!(
+            (10..=11).contains(&resumed),
+            "{resumed}: a pause is not made up for"
+        );
     }
 
     #[test]
@@ -142,7 +166,10 @@ mod tests {
         let mut rng = rng();
         let mut pace = Pace::new(Schedule::Constant, 10.0, &mut rng);
         pace.set_rate(Duration::from_secs(1), 20.0, &mut rng);
-        assert_eq!(pace.take(Duration::from_secs(1), &mut rng), Some(Duration::from_millis(100)));
+        assert_eq!(
+            pace.take(Duration::from_secs(1), &mut rng),
+            Some(Duration::from_millis(100))
+        );
     }
 
     #[test]

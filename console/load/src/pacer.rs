@@ -40,7 +40,14 @@ impl Pacer {
     ) -> Result<(Self, std::thread::JoinHandle<()>), Error> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let pace = Pace::new(schedule, rate, &mut rng);
-        let shared = Arc::new((Mutex::new(Plan { pace, rng, stopped: false }), Condvar::new()));
+        let shared = Arc::new((
+            Mutex::new(Plan {
+                pace,
+                rng,
+                stopped: false,
+            }),
+            Condvar::new(),
+        ));
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("load-pacer".into())
@@ -57,7 +64,11 @@ impl Pacer {
     }
 
     pub fn stop(&self) {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.shared
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stopped = true;
         self.shared.1.notify_one();
     }
 }
@@ -80,10 +91,18 @@ fn run(shared: &(Mutex<Plan>, Condvar), origin: Instant, ring: &mut impl FnMut(O
                     looked = now;
                     break;
                 }
-                let nap = pace.next().map_or(LONGEST_NAP, |next| next.saturating_sub(now));
+                let nap = pace
+                    .next()
+                    .map_or(LONGEST_NAP, |next| next.saturating_sub(now));
                 let fast = pace.rate() * SHORTEST_NAP.as_secs_f64() > 1.0;
-                let nap = nap.clamp(if fast { SHORTEST_NAP } else { Duration::ZERO }, LONGEST_NAP);
-                plan = changed.wait_timeout(plan, nap).unwrap_or_else(PoisonError::into_inner).0;
+                let nap = nap.clamp(
+                    if fast { SHORTEST_NAP } else { Duration::ZERO },
+                    LONGEST_NAP,
+                );
+                plan = changed
+                    .wait_timeout(plan, nap)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
             }
         }
         ring(None);

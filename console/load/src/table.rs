@@ -7,7 +7,13 @@ use crate::{Latency, Mode, Report, Schedule};
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
         let totals = &self.totals;
-        writeln!(out, "{} for {:.1} s, {}", self.target, self.elapsed_seconds, mode(self.mode))?;
+        writeln!(
+            out,
+            "{} for {:.1} s, {}",
+            self.target,
+            self.elapsed_seconds,
+            mode(self.mode)
+        )?;
         writeln!(
             out,
             "{} answered, {:.1} per second; 2xx {}, 3xx {}, 4xx {} (429: {}), 5xx {}, failed {}, timed out {}, abandoned {}",
@@ -44,7 +50,11 @@ impl Display for Report {
             let all: u64 = self.gateways.values().sum();
             writeln!(out)?;
             for (gateway, count) in &self.gateways {
-                writeln!(out, "{gateway:<32}{count:>9} {:>8.1} %", *count as f64 * 100.0 / all as f64)?;
+                writeln!(
+                    out,
+                    "{gateway:<32}{count:>9} {:>8.1} %",
+                    *count as f64 * 100.0 / all as f64
+                )?;
             }
         }
         if matches!(self.mode, Mode::Open { .. }) {
@@ -71,12 +81,18 @@ impl Display for Report {
 fn mode(mode: Mode) -> String {
     match mode {
         Mode::Closed { connections } => format!("closed loop of {connections} connections"),
-        Mode::Open { rate, schedule, connections } => {
+        Mode::Open {
+            rate,
+            schedule,
+            connections,
+        } => {
             let schedule = match schedule {
                 Schedule::Constant => "evenly",
                 Schedule::Poisson => "at random",
             };
-            format!("open loop at {rate} per second, spread {schedule}, at most {connections} in flight")
+            format!(
+                "open loop at {rate} per second, spread {schedule}, at most {connections} in flight"
+            )
         }
     }
 }

@@ -19,18 +19,35 @@ impl Target {
     /// # Errors
     /// When the text is not a plain HTTP address, or leads off this machine without leave.
     pub fn parse(text: &str, allow_remote: bool) -> Result<Self, Error> {
-        let refuse = |reason: &str| Error::Target { target: text.to_owned(), reason: reason.to_owned() };
+        let refuse = |reason: &str| Error::Target {
+            target: text.to_owned(),
+            reason: reason.to_owned(),
+        };
         let url = url::Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
         if url.scheme() != "http" {
             return Err(refuse("only http is spoken here"));
         }
-        let host = url.host_str().ok_or_else(|| refuse("it names no host"))?.to_owned();
+        let host = url
+            .host_str()
+            .ok_or_else(|| refuse("it names no host"))?
+            .to_owned();
         if !matches!(url.path(), "" | "/") || url.query().is_some() {
             return Err(refuse("it must end after the port"));
         }
-        let target = Self { host, port: url.port().unwrap_or(80), remote_allowed: allow_remote };
-        let local = target.host == "localhost" || target.address().is_some_and(|address| address.is_loopback());
-        if local || allow_remote { Ok(target) } else { Err(Error::Remote { host: target.host }) }
+        let target = Self {
+            host,
+            port: url.port().unwrap_or(80),
+            remote_allowed: allow_remote,
+        };
+        let local = target.host == "localhost"
+            || target
+                .address()
+                .is_some_and(|address| address.is_loopback());
+        if local || allow_remote {
+            Ok(target)
+        } else {
+            Err(Error::Remote { host: target.host })
+        }
     }
 
     /// The value of the `Host` header.
@@ -48,7 +65,9 @@ impl Target {
             return Ok(vec![SocketAddr::new(address, self.port)]);
         }
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
-        let permitted: Vec<_> = found.filter(|found| self.remote_allowed || found.ip().is_loopback()).collect();
+        let permitted: Vec<_> = found
+            .filter(|found| self.remote_allowed || found.ip().is_loopback())
+            .collect();
         if permitted.is_empty() {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::AddrNotAvailable,
@@ -59,7 +78,11 @@ impl Target {
     }
 
     fn address(&self) -> Option<IpAddr> {
-        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+        self.host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok()
     }
 }
 
@@ -75,7 +98,12 @@ mod tests {
 
     #[test]
     fn only_this_machine_without_leave() {
-        for local in ["http://127.0.0.1:8000", "http://127.1.2.3:8000/", "http://[::1]:8000", "http://localhost:8000"] {
+        for local in [
+            "http://127.0.0.1:8000",
+            "http://127.1.2.3:8000/",
+            "http://[::1]:8000",
+            "http://localhost:8000",
+        ] {
             assert!(Target::parse(local, false).is_ok(), "{local}");
         }
         for remote in [
@@ -85,15 +113,27 @@ mod tests {
             "http://localhost.example.org:8000",
             "http://[::ffff:10.0.0.1]:80",
         ] {
-            assert!(matches!(Target::parse(remote, false), Err(Error::Remote { .. })), "{remote}");
+            assert!(
+                matches!(Target::parse(remote, false), Err(Error::Remote { .. })),
+                "{remote}"
+            );
             assert!(Target::parse(remote, true).is_ok(), "{remote}");
         }
     }
 
     #[test]
     fn other_schemes_and_paths_are_refused() {
-        for wrong in ["https://127.0.0.1", "127.0.0.1:8000", "http://127.0.0.1:8000/data", "http://127.0.0.1/?a=b", ""] {
-            assert!(matches!(Target::parse(wrong, true), Err(Error::Target { .. })), "{wrong}");
+        for wrong in [
+            "https://127.0.0.1",
+            "127.0.0.1:8000",
+            "http://127.0.0.1:8000/data",
+            "http://127.0.0.1/?a=b",
+            "",
+        ] {
+            assert!(
+                matches!(Target::parse(wrong, true), Err(Error::Target { .. })),
+                "{wrong}"
+            );
         }
     }
 }

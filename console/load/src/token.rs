@@ -15,7 +15,7 @@ use crate::wire::Wire;
 use crate::{Credentials, Error, Target};
 
 /// How long a token lives when its answer does not say: the contract's 30 minutes.
-const LIFE: Duration = Duration::from_secs(30 * 60);
+const LIFE: Duration = Duration::from_mins(30);
 /// Between two fetches, whatever happens: the call is rate limited.
 const APART: Duration = Duration::from_secs(5);
 
@@ -43,12 +43,22 @@ impl Tokens {
             _ => None,
         };
         let (refused, fetched) = (Notify::new(), AtomicU64::new(0));
-        Ok(Self { target, credentials, timeout, header: RwLock::new(header), refused, fetched })
+        Ok(Self {
+            target,
+            credentials,
+            timeout,
+            header: RwLock::new(header),
+            refused,
+            fetched,
+        })
     }
 
     /// The value of `Authorization`, if there is one.
     pub fn current(&self) -> Option<HeaderValue> {
-        self.header.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.header
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How many were fetched.
@@ -63,7 +73,10 @@ impl Tokens {
 
     /// Whether tokens are fetched at all.
     pub fn fetches(&self) -> bool {
-        matches!(self.credentials, Credentials::Demo | Credentials::Password { .. })
+        matches!(
+            self.credentials,
+            Credentials::Demo | Credentials::Password { .. }
+        )
     }
 
     /// Fetches one now and returns how long it lives.
@@ -90,7 +103,10 @@ impl Tokens {
             .map_err(|_| Error::Token(format!("no answer within {:?}", self.timeout)))?
             .map_err(|failure| Error::Token(failure.to_string()))?;
         if reply.status != 200 {
-            return Err(Error::Token(format!("the call for it was answered {}", reply.status)));
+            return Err(Error::Token(format!(
+                "the call for it was answered {}",
+                reply.status
+            )));
         }
         let granted: Granted = serde_json::from_slice(&reply.body)
             .map_err(|error| Error::Token(format!("the answer has another form: {error}")))?;

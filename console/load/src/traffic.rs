@@ -19,7 +19,8 @@ impl Traffic {
     /// When an option makes no sense, the target is another machine without leave, or there is no runtime.
     pub fn start(options: Options) -> Result<Handle, Error> {
         let target = options.validate()?;
-        let runtime = tokio::runtime::Handle::try_current().map_err(|error| Error::Start(error.to_string()))?;
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|error| Error::Start(error.to_string()))?;
         let engine = Arc::new(Engine::new(options, target, chrono::Utc::now())?);
         runtime.spawn(Arc::clone(&engine).conduct());
         Ok(Handle { engine })
@@ -62,7 +63,10 @@ impl Handle {
             window: meter.window(),
             gateways: meter.gateways(),
             cache: meter.cache(),
-            generator: Generator { lag: meter.lag(), ..generator },
+            generator: Generator {
+                lag: meter.lag(),
+                ..generator
+            },
             last_error: meter.last_error.clone(),
         }
     }
@@ -96,7 +100,9 @@ impl Handle {
         let totals = meter.totals();
         let mut report = Report {
             target: engine.target.to_string(),
-            started_at: engine.started_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            started_at: engine
+                .started_at
+                .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             elapsed_seconds: elapsed.as_secs_f64(),
             mode: *engine.mode(),
             seed: engine.options.seed,
@@ -106,7 +112,10 @@ impl Handle {
             calls: meter.calls(),
             gateways: meter.gateways(),
             cache: meter.cache(),
-            generator: Generator { lag: meter.lag(), ..generator },
+            generator: Generator {
+                lag: meter.lag(),
+                ..generator
+            },
             seconds: meter.series(),
             last_error: meter.last_error.clone(),
             warnings: Vec::new(),
@@ -155,7 +164,10 @@ fn warnings(report: &Report) -> Vec<String> {
         ));
     }
     if totals.abandoned > 0 {
-        warnings.push(format!("{} requests were still without an answer at the end", totals.abandoned));
+        warnings.push(format!(
+            "{} requests were still without an answer at the end",
+            totals.abandoned
+        ));
     }
     if totals.answered == 0 {
         warnings.push("nothing was answered".to_owned());

@@ -60,8 +60,14 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub fn new(target: Target) -> Self {
-        let authority = HeaderValue::from_str(&target.authority()).expect("a checked host and port are visible text");
-        Self { target, authority, open: None, connects: 0 }
+        let authority = HeaderValue::from_str(&target.authority())
+            .expect("a checked host and port are visible text");
+        Self {
+            target,
+            authority,
+            open: None,
+            connects: 0,
+        }
     }
 
     /// A call of the contract.
@@ -82,12 +88,18 @@ impl Wire {
         if let Some(key) = key {
             request = request.header(&IDEMPOTENCY_KEY, key);
         }
-        let request = request.body(Full::new(call.body())).map_err(Failure::Request)?;
+        let request = request
+            .body(Full::new(call.body()))
+            .map_err(Failure::Request)?;
         self.exchange(request, keep_body).await
     }
 
     /// Sends a request and reads its whole answer. Dropping the future closes the connection.
-    pub async fn exchange(&mut self, mut request: Request<Full<Bytes>>, keep_body: bool) -> Result<Reply, Failure> {
+    pub async fn exchange(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+        keep_body: bool,
+    ) -> Result<Reply, Failure> {
         request.headers_mut().insert(HOST, self.authority.clone());
         let mut open = self.connection().await?;
         let response = match open.sender.try_send_request(request).await {
@@ -96,7 +108,10 @@ impl Wire {
                 // It was closed while idle and the request never left: that is no failure of the server.
                 Some(unsent) => {
                     open = self.connect().await?;
-                    open.sender.send_request(unsent).await.map_err(Failure::Broken)?
+                    open.sender
+                        .send_request(unsent)
+                        .await
+                        .map_err(Failure::Broken)?
                 }
                 None => return Err(Failure::Broken(error.into_error())),
             },
@@ -112,7 +127,12 @@ impl Wire {
             }
         }
         self.open = Some(open);
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: kept.freeze(), bytes })
+        Ok(Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: kept.freeze(),
+            bytes,
+        })
     }
 
     async fn connection(&mut self) -> Result<Open, Failure> {
@@ -126,15 +146,22 @@ impl Wire {
 
     async fn connect(&mut self) -> Result<Open, Failure> {
         let addresses = self.target.resolve().await.map_err(Failure::Connect)?;
-        let stream = TcpStream::connect(addresses.as_slice()).await.map_err(Failure::Connect)?;
+        let stream = TcpStream::connect(addresses.as_slice())
+            .await
+            .map_err(Failure::Connect)?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Failure::Broken)?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(Failure::Broken)?;
         self.connects += 1;
         let driver = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "a connection of the load ended");
             }
         }));
-        Ok(Open { sender, _driver: driver })
+        Ok(Open {
+            sender,
+            _driver: driver,
+        })
     }
 }
