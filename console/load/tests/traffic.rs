@@ -280,7 +280,7 @@ async fn senseless_options_are_refused_by_name() {
     let cases: [(&str, Change); 6] = [
         ("time limit", |options| options.time_limit = Duration::ZERO),
         ("time limit", |options| {
-            options.time_limit = Duration::from_hours(25)
+            options.time_limit = Duration::from_hours(25);
         }),
         ("rate cap", |options| options.rate_cap = 0.0),
         ("connections", |options| {
