@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The one-machine lab: private PostgreSQL and Redis, the service processes, and their supervisor.
+//!
+//! It knows how processes are started, watched and stopped, and nothing of what the services do.
+
+mod account;
+pub mod backoff;
+pub mod control;
+pub mod database;
+mod error;
+mod event;
+pub mod find;
+pub mod guard;
+pub mod install;
+mod job;
+mod keeper;
+mod layout;
+mod leftovers;
+pub mod ports;
+mod processes;
+pub mod roles;
+mod scratch;
+pub mod store;
+mod supervisor;
+mod up;
+
+pub use account::Account;
+pub use error::{Error, Result};
+pub use event::{Events, UpEvent};
+pub use layout::{Layout, Lock, Secrets, tail};
+pub use roles::{Count, Role};
+pub use scratch::Scratch;
+pub use supervisor::Supervisor;
+pub use up::{Lab, Options, Outcome, up};

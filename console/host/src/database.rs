@@ -1,0 +1,132 @@
+//! The database of a lab: its schema, its city, and the operator's password.
+
+use std::time::{Duration, Instant};
+
+use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use sqlx::{
+    ConnectOptions as _, PgPool,
+    migrate::MigrateDatabase as _,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    error::{Error, Result},
+    event::{Events, UpEvent},
+    find,
+    layout::Secrets,
+};
+
+/// The city to fill an empty database with.
+pub type Plan = ();
+
+fn failed(context: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+    move |source| Error::Database { context, source }
+}
+
+/// Brings the schema up to date, fills an empty database, and sets the operator's password.
+pub async fn prepare(url: &str, plan: Plan, secrets: &Secrets, events: &Events) -> Result<()> {
+    let pool = connect(url).await?;
+    let began = Instant::now();
+    seed::MIGRATOR.run(&pool).await?;
+    events.send(UpEvent::Migrated {
+        took: began.elapsed(),
+    });
+    fill(&pool, plan, events).await?;
+    set_operator_password(&pool, &secrets.operator_password).await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// A few connections for the work before the services start.
+pub async fn connect(url: &str) -> Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect(url)
+        .await
+        .map_err(failed("connecting to the database"))
+}
+
+async fn fill(pool: &PgPool, plan: Plan, events: &Events) -> Result<()> {
+    let seeded: bool = sqlx::query_scalar("select exists (select from travel.users)")
+        .fetch_one(pool)
+        .await
+        .map_err(failed("looking"))?;
+    if seeded {
+        events.send(UpEvent::AlreadySeeded);
+        return Ok(());
+    }
+    let began = Instant::now();
+    events.send(UpEvent::Seeded {
+        took: began.elapsed(),
+    });
+    Ok(())
+}
+
+/// Stores the hash of the operator's password, unless it is there already.
+pub async fn set_operator_password(pool: &PgPool, password: &str) -> Result<()> {
+    let known: Option<String> = sqlx::query_scalar(
+        "select c.password_hash from travel.credentials c join travel.users u on u.id = c.user_id where u.username = 'operator'",
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(failed("reading the operator's password"))?;
+    let Some(known) = known else {
+        return Ok(());
+    };
+    if Argon2::default()
+        .verify_password(password.as_bytes(), known.as_str())
+        .is_ok()
+    {
+        return Ok(());
+    }
+    let hash: argon2::PasswordHash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|error| Error::Invalid(format!("hashing the operator's password: {error}")))?;
+    sqlx::query(
+        "update travel.credentials c set password_hash = $1 from travel.users u where u.id = c.user_id and u.username = 'operator'",
+    )
+    .bind(hash.to_string())
+    .execute(pool)
+    .await
+    .map_err(failed("setting the operator's password"))?;
+    Ok(())
+}
+
+/// Refuses an existing server that is too old or not there, and makes the database that the URL names when it is missing.
+pub async fn check_external(url: &str) -> Result<String> {
+    let bad = |address: &str, reason: String| Error::External {
+        kind: "postgres",
+        address: address.to_owned(),
+        reason,
+    };
+    let options: PgConnectOptions = url
+        .parse()
+        .map_err(|error: sqlx::Error| bad("--database-url", error.to_string()))?;
+    let address = format!("{}:{}", options.get_host(), options.get_port());
+    let ask = async {
+        if !sqlx::Postgres::database_exists(url).await? {
+            sqlx::Postgres::create_database(url).await?;
+        }
+        let mut connection = options.connect().await?;
+        sqlx::query_scalar::<_, String>("show server_version_num")
+            .fetch_one(&mut connection)
+            .await
+    };
+    let number = match tokio::time::timeout(Duration::from_secs(10), ask).await {
+        Ok(Ok(number)) => number,
+        Ok(Err(error)) => return Err(bad(&address, error.to_string())),
+        Err(_) => return Err(bad(&address, "no answer within 10 s".to_owned())),
+    };
+    let major = number.parse::<u32>().unwrap_or(0) / 10_000;
+    if major < find::POSTGRES_MAJOR {
+        return Err(bad(
+            &address,
+            format!(
+                "it is version {major}, and {} or newer is needed",
+                find::POSTGRES_MAJOR
+            ),
+        ));
+    }
+    Ok(address)
+}

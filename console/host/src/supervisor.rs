@@ -1,0 +1,483 @@
+//! Keeps every process of a lab running, and knows where each is.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use kit::{
+    Topology,
+    topology::{Instance, State, Store},
+};
+
+use crate::{
+    error::{Error, Result},
+    event::{Events, UpEvent},
+    job::Job,
+    keeper::{Keeper, Progress},
+    layout::{self, Layout, Secrets},
+    ports::Ports,
+    roles::{self, Role},
+};
+
+/// How long any process may take to become ready; PostgreSQL may have a crash to recover from.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+/// How often a process may die on its way up before the lab gives up on it.
+const DEATHS_BEFORE_READY: u32 = 3;
+/// How long callers get to notice that an instance wants no new work: they look four times a second.
+const DRAIN_NOTICE: Duration = Duration::from_millis(600);
+
+/// Where the stores are, with their credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreUrls {
+    pub database: String,
+    pub redis: String,
+}
+
+/// What all keepers share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub layout: Layout,
+    pub secrets: Secrets,
+    pub program: PathBuf,
+    pub events: Events,
+    pub http: reqwest::Client,
+    urls: OnceLock<StoreUrls>,
+    topology: Mutex<Topology>,
+    ports: Mutex<Ports>,
+    keepers: tokio::sync::Mutex<BTreeMap<String, Keeper>>,
+}
+
+/// The running processes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+impl Inner {
+    /// What a service is told through its environment.
+    pub fn environment(&self, role: Role) -> Vec<(String, String)> {
+        let mut variables = vec![
+            (kit::lifecycle::EXIT_WITH_PARENT.to_owned(), "1".to_owned()),
+            (
+                "RECARGA_OPERATOR_TOKEN".to_owned(),
+                self.secrets.operator_token.clone(),
+            ),
+            (
+                "RECARGA_LOG_DIR".to_owned(),
+                self.layout.logs().display().to_string(),
+            ),
+        ];
+        // On one machine callers notice a drain within a moment; whoever set these means them.
+        for (name, value) in [
+            ("RECARGA_DRAIN_SECONDS", "5"),
+            ("RECARGA_DRAIN_NOTICE_MS", "300"),
+        ] {
+            if std::env::var_os(name).is_none() {
+                variables.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        let topology = self.layout.topology();
+        for other in Role::ALL {
+            variables.push((
+                other.discovery_variable(),
+                format!("topology:{}#{other}", topology.display()),
+            ));
+        }
+        if role == Role::Gateway {
+            variables.push((
+                "RECARGA_SIGNING_KEY".to_owned(),
+                self.secrets.signing_key.clone(),
+            ));
+        }
+        if let Some(urls) = self.urls.get() {
+            if role.needs_database() {
+                variables.push(("RECARGA_DATABASE_URL".to_owned(), urls.database.clone()));
+            }
+            if role.needs_redis() {
+                variables.push(("RECARGA_REDIS_URL".to_owned(), urls.redis.clone()));
+            }
+        }
+        variables
+    }
+
+    /// Changes what is known and writes it down, so that discovery follows.
+    fn change(&self, change: impl FnOnce(&mut Topology)) {
+        let mut topology = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = topology.clone();
+        change(&mut topology);
+        if *topology != before
+            && let Err(error) = topology.store(&self.layout.topology())
+        {
+            self.events.send(UpEvent::Warning(error.to_string()));
+        }
+    }
+
+    pub fn set_process(&self, job: &Job, state: State, pid: Option<u32>) {
+        self.change(|topology| {
+            if let Some(instance) = find(topology, job) {
+                instance.state = state;
+                instance.pid = pid;
+            } else if let Some(store) = find_store(topology, job) {
+                store.pid = pid;
+            }
+        });
+    }
+
+    pub fn restarting(&self, job: &Job) {
+        self.change(|topology| {
+            if let Some(instance) = find(topology, job) {
+                instance.state = State::Restarting;
+                instance.pid = None;
+                instance.restarts += 1;
+            } else if let Some(store) = find_store(topology, job) {
+                store.pid = None;
+            }
+        });
+    }
+}
+
+fn find<'a>(topology: &'a mut Topology, job: &Job) -> Option<&'a mut Instance> {
+    let name = job.name();
+    topology
+        .instances
+        .iter_mut()
+        .find(|known| known.name == name)
+}
+
+fn find_store<'a>(topology: &'a mut Topology, job: &Job) -> Option<&'a mut Store> {
+    let kind = job.name();
+    topology.stores.iter_mut().find(|store| store.kind == kind)
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        layout: Layout,
+        secrets: Secrets,
+        program: PathBuf,
+        events: Events,
+        ports: Ports,
+        topology: Topology,
+    ) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(2))
+            .build()
+            .map_err(|error| Error::Invalid(format!("the HTTP client: {error}")))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                layout,
+                secrets,
+                program,
+                events,
+                http,
+                urls: OnceLock::new(),
+                topology: Mutex::new(topology),
+                ports: Mutex::new(ports),
+                keepers: tokio::sync::Mutex::default(),
+            }),
+        })
+    }
+
+    /// Everything as it is known now.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        self.inner
+            .topology
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn ports(&self) -> std::sync::MutexGuard<'_, Ports> {
+        self.inner
+            .ports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_store_urls(&self, urls: StoreUrls) {
+        let _ = self.inner.urls.set(urls);
+    }
+
+    pub(crate) fn add_store(&self, store: Store) {
+        self.inner.change(|topology| topology.stores.push(store));
+    }
+
+    /// Starts a store and waits until it answers.
+    pub(crate) async fn start_store(&self, job: Job) -> Result<()> {
+        let name = job.name().to_owned();
+        self.start(job).await;
+        self.ready(&name).await
+    }
+
+    async fn start(&self, job: Job) {
+        let mut keepers = self.inner.keepers.lock().await;
+        keepers.insert(
+            job.name().to_owned(),
+            Keeper::start(self.inner.clone(), job),
+        );
+    }
+
+    /// Chooses addresses for the instances and writes them down; nothing is started yet.
+    pub(crate) fn plan(&self, counts: &BTreeMap<Role, usize>) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for (&role, &count) in counts {
+            for number in 1..=count {
+                names.push(self.plan_one(role, number)?);
+            }
+        }
+        self.ports().save()?;
+        Ok(names)
+    }
+
+    fn plan_one(&self, role: Role, number: usize) -> Result<String> {
+        let (listen, admin) = self.ports().of_instance(role, number)?;
+        let name = format!("{role}-{number}");
+        let instance = Instance {
+            role: role.name().to_owned(),
+            name: name.clone(),
+            listen,
+            admin,
+            pid: None,
+            restarts: 0,
+            state: State::Starting,
+        };
+        self.inner.change(|topology| {
+            topology.instances.push(instance);
+            topology
+                .instances
+                .sort_by_key(|instance| place_of(&instance.name));
+        });
+        Ok(name)
+    }
+
+    /// Writes down the URLs of the published ports, which follow from the plan.
+    pub(crate) fn set_urls(&self) {
+        self.inner.change(|topology| {
+            let url = |role: Role| {
+                let first = topology
+                    .instances
+                    .iter()
+                    .find(|instance| instance.role == role.name());
+                first.map_or_else(String::new, |instance| {
+                    let mut address = instance.listen;
+                    if address.ip().is_unspecified() {
+                        address.set_ip(Ipv4Addr::LOCALHOST.into());
+                    }
+                    format!("http://{address}")
+                })
+            };
+            let urls = [Role::Balancer, Role::Cache, Role::Queue, Role::Worker].map(url);
+            [
+                topology.public_url,
+                topology.cache_url,
+                topology.queue_url,
+                topology.worker_url,
+            ] = urls;
+        });
+    }
+
+    /// Starts a planned instance.
+    pub(crate) async fn start_instance(&self, name: &str) {
+        let planned = self
+            .topology()
+            .instances
+            .into_iter()
+            .find(|instance| instance.name == name);
+        if let Some((instance, Ok(role))) =
+            planned.map(|instance| (instance.clone(), instance.role.parse::<Role>()))
+        {
+            self.start(Job::Service {
+                role,
+                name: instance.name,
+                listen: instance.listen,
+                admin: instance.admin,
+            })
+            .await;
+        }
+    }
+
+    /// Waits until a process is ready, or has shown that it will not be.
+    pub async fn ready(&self, name: &str) -> Result<()> {
+        let progress = self
+            .inner
+            .keepers
+            .lock()
+            .await
+            .get(name)
+            .map(|keeper| keeper.progress.clone());
+        let Some(mut progress) = progress else {
+            return Err(Error::Invalid(format!("{name} is not running")));
+        };
+        let decided = progress.wait_for(|progress| match progress {
+            Progress::Ready => true,
+            Progress::Starting { deaths } => *deaths >= DEATHS_BEFORE_READY,
+        });
+        match tokio::time::timeout(READY_WITHIN, decided).await {
+            Ok(Ok(progress)) if *progress == Progress::Ready => Ok(()),
+            Ok(Err(_)) => Err(Error::Interrupted),
+            Ok(Ok(_)) | Err(_) => Err(self.why_not_ready(name)),
+        }
+    }
+
+    fn why_not_ready(&self, name: &str) -> Error {
+        let log = self.inner.layout.output(name);
+        let tail = layout::tail(&log, 12);
+        if tail.contains("No space left on device") {
+            return Error::DiskFull {
+                path: self.inner.layout.root().to_owned(),
+            };
+        }
+        Error::NotReady {
+            name: name.to_owned(),
+            seconds: READY_WITHIN.as_secs(),
+            log,
+            tail,
+        }
+    }
+
+    /// Gives a role another number of instances, and waits until the new ones are ready or the old ones gone.
+    pub async fn scale(&self, role: Role, count: usize) -> Result<()> {
+        roles::check(role, count).map_err(Error::Invalid)?;
+        let topology = self.topology();
+        let mut numbers: Vec<usize> = topology
+            .of_role(role.name())
+            .map(|instance| place_of(&instance.name).1)
+            .collect();
+        let from = numbers.len();
+        if from < count {
+            let missing: Vec<usize> = (1..)
+                .filter(|number| !numbers.contains(number))
+                .take(count - from)
+                .collect();
+            let mut names = Vec::new();
+            for number in missing {
+                let name = self.plan_one(role, number)?;
+                self.start_instance(&name).await;
+                names.push(name);
+            }
+            self.ports().save()?;
+            for name in names {
+                self.ready(&name).await?;
+            }
+        } else {
+            numbers.sort_unstable();
+            let surplus = numbers.split_off(count);
+            let retiring = surplus
+                .into_iter()
+                .map(|number| self.retire(format!("{role}-{number}")));
+            join_all(retiring).await;
+        }
+        self.inner.events.send(UpEvent::Scaled {
+            role: role.name().to_owned(),
+            from,
+            to: count,
+        });
+        Ok(())
+    }
+
+    /// Takes one instance out: no new work, then no more callers, then its end.
+    async fn retire(&self, name: String) {
+        let Some(keeper) = self.inner.keepers.lock().await.remove(&name) else {
+            return;
+        };
+        if let Job::Service { listen, admin, .. } = keeper.job {
+            let drained = self
+                .inner
+                .http
+                .post(format!("http://{admin}/admin/drain"))
+                .bearer_auth(&self.inner.secrets.operator_token)
+                .send()
+                .await;
+            if let Err(error) = drained {
+                self.inner.events.send(UpEvent::Warning(format!(
+                    "{name} could not be drained before its end: {error}"
+                )));
+            }
+            self.inner.change(|topology| {
+                if let Some(instance) = find(topology, &keeper.job) {
+                    instance.state = State::Stopped;
+                }
+            });
+            tokio::time::sleep(DRAIN_NOTICE).await;
+            keeper.stop().await;
+            self.ports().release([listen.port(), admin.port()]);
+        }
+        self.inner
+            .change(|topology| topology.instances.retain(|instance| instance.name != name));
+    }
+
+    /// Leaves a topology that says that nothing runs.
+    pub(crate) fn forget(&self) {
+        self.inner.change(|topology| {
+            topology.supervisor_pid = None;
+            topology.stores.clear();
+            topology.instances.clear();
+        });
+    }
+
+    /// Stops everything: the edge first, the stores last.
+    pub async fn stop(&self) {
+        for stage in 0..=4_u8 {
+            let mut keepers = self.inner.keepers.lock().await;
+            let names: Vec<String> = keepers
+                .iter()
+                .filter(|(_, keeper)| stage_of(&keeper.job) == stage)
+                .map(|(name, _)| name.clone())
+                .collect();
+            let stage: Vec<Keeper> = names
+                .iter()
+                .filter_map(|name| keepers.remove(name))
+                .collect();
+            drop(keepers);
+            join_all(stage.into_iter().map(Keeper::stop)).await;
+        }
+    }
+}
+
+fn stage_of(job: &Job) -> u8 {
+    match job {
+        Job::Service { role, .. } => role.stop_stage(),
+        Job::Postgres(_) | Job::Redis(_) => 4,
+    }
+}
+
+/// Orders instances along a request's path, then by number.
+fn place_of(name: &str) -> (usize, usize) {
+    let (role, number) = name.rsplit_once('-').unwrap_or((name, "0"));
+    let role = Role::ALL
+        .into_iter()
+        .position(|known| known.name() == role)
+        .unwrap_or(Role::ALL.len());
+    (role, number.parse().unwrap_or(0))
+}
+
+async fn join_all(tasks: impl Iterator<Item = impl Future<Output = ()> + Send>) {
+    // Few and cheap, so polling them together in one task is enough.
+    let mut tasks: Vec<_> = tasks.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
+        if tasks.is_empty() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_ordered_along_the_path_and_by_number() {
+        let mut names = ["queue-1", "gateway-10", "gateway-2", "balancer-1"];
+        names.sort_by_key(|name| place_of(name));
+        assert_eq!(names, ["balancer-1", "gateway-2", "gateway-10", "queue-1"]);
+    }
+}

@@ -1,0 +1,355 @@
+//! Brings a whole lab up on one machine, step by step, and takes it down again.
+
+use std::{path::PathBuf, time::Instant};
+
+use kit::{
+    Topology,
+    topology::{Store, VERSION},
+};
+use tokio::task::AbortHandle;
+
+use crate::{
+    account::Account,
+    control::Control,
+    database,
+    error::{Error, Result},
+    event::{Events, UpEvent},
+    find,
+    job::Job,
+    layout::{Layout, Lock, Secrets},
+    leftovers,
+    ports::{Ports, Wanted},
+    roles::{self, Count},
+    store::{self, Cluster, Server, postgres::DATABASE, redis},
+    supervisor::{StoreUrls, Supervisor},
+};
+
+/// What kind of lab, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The lab's folder.
+    pub directory: PathBuf,
+    /// The `recarga` binary that services and guards are run from.
+    pub program: PathBuf,
+    /// Roles with another number of instances than usual.
+    pub counts: Vec<Count>,
+    pub ports: Wanted,
+    /// Use this PostgreSQL instead of a private one.
+    pub database_url: Option<String>,
+    /// Use this Redis instead of a private one.
+    pub redis_url: Option<String>,
+    /// The city that an empty database is filled with.
+    pub plan: database::Plan,
+}
+
+/// A lab that runs in this process's care.
+#[derive(Debug)]
+pub struct Lab {
+    supervisor: Supervisor,
+    layout: Layout,
+    secrets: Secrets,
+    events: Events,
+    control: Option<AbortHandle>,
+    _lock: Lock,
+}
+
+/// Whether this call started the lab, or found one.
+#[derive(Debug)]
+pub enum Outcome {
+    Started(Box<Lab>),
+    /// Another process runs a lab in the folder.
+    AlreadyRunning,
+}
+
+/// Starts everything and waits until it is ready. Whatever was started is stopped again on failure, and when
+/// `shutdown` is requested on the way.
+pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Result<Outcome> {
+    let began = Instant::now();
+    let layout = Layout::open(&options.directory)?;
+    let Some(lock) = layout.try_lock()? else {
+        return Ok(Outcome::AlreadyRunning);
+    };
+    layout.check_space()?;
+    let secrets = Secrets::load_or_generate(&layout)?;
+    leftovers::stop_services(&layout, &events).await;
+
+    let ports = Ports::load(&layout, options.ports.clone());
+    let supervisor = Supervisor::new(
+        layout.clone(),
+        secrets.clone(),
+        options.program.clone(),
+        events.clone(),
+        ports,
+        empty_topology(),
+    )?;
+    let mut lab = Lab {
+        supervisor,
+        layout,
+        secrets,
+        events,
+        control: None,
+        _lock: lock,
+    };
+    let started = tokio::select! {
+        started = lab.start(options, &shutdown) => started,
+        () = shutdown.requested() => Err(Error::Interrupted),
+    };
+    match started {
+        Ok(()) => {
+            lab.events.send(UpEvent::Ready {
+                public_url: lab.topology().public_url,
+                took: began.elapsed(),
+            });
+            Ok(Outcome::Started(Box::new(lab)))
+        }
+        Err(error) => {
+            lab.stop().await;
+            Err(error)
+        }
+    }
+}
+
+fn empty_topology() -> Topology {
+    Topology {
+        version: VERSION,
+        public_url: String::new(),
+        cache_url: String::new(),
+        queue_url: String::new(),
+        worker_url: String::new(),
+        supervisor_pid: Some(std::process::id()),
+        stores: Vec::new(),
+        instances: Vec::new(),
+    }
+}
+
+impl Lab {
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        self.supervisor.topology()
+    }
+
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    async fn start(&mut self, options: Options, shutdown: &kit::Shutdown) -> Result<()> {
+        let counts = roles::counts(&options.counts);
+        // Ports first: the most likely thing to be wrong, and the quickest to tell.
+        let names = self.supervisor.plan(&counts)?;
+        self.supervisor.set_urls();
+        let control = Control::listen(&self.layout, &self.secrets).await?;
+        let serving = control.serve(self.supervisor.clone(), shutdown.clone());
+        self.control = Some(tokio::spawn(serving).abort_handle());
+
+        let (database, redis) = self.start_stores(&options).await?;
+        let urls = StoreUrls { database, redis };
+        database::prepare(&urls.database, options.plan, &self.secrets, &self.events).await?;
+        self.supervisor.set_store_urls(urls);
+        self.start_services(&names).await
+    }
+
+    /// The URLs of PostgreSQL and Redis, private or given.
+    async fn start_stores(&self, options: &Options) -> Result<(String, String)> {
+        let folder = if options.database_url.is_none() || options.redis_url.is_none() {
+            Some(store::place(&self.layout, &self.secrets)?)
+        } else {
+            None
+        };
+        let postgres = async {
+            match (&options.database_url, &folder) {
+                (None, Some(folder)) => self.start_postgres(folder.join("postgres")).await,
+                (Some(url), _) => self.use_postgres(url).await,
+                (None, None) => unreachable!("a private store has a folder"),
+            }
+        };
+        let redis = async {
+            match (&options.redis_url, &folder) {
+                (None, Some(folder)) => self.start_redis(folder.join("redis")).await,
+                (Some(url), _) => self.use_redis(url).await,
+                (None, None) => unreachable!("a private store has a folder"),
+            }
+        };
+        tokio::try_join!(postgres, redis)
+    }
+
+    async fn start_postgres(&self, folder: PathBuf) -> Result<String> {
+        let began = Instant::now();
+        let tool = find::postgres().found().ok_or_else(missing)?;
+        self.events.send(UpEvent::Found {
+            what: "PostgreSQL",
+            path: tool.programs.join("postgres"),
+            version: tool.version.to_string(),
+        });
+        let mut cluster = Cluster {
+            tool,
+            folder,
+            port: 0,
+            account: Account::for_store("postgres")?,
+            password: self.secrets.database_password.clone(),
+            durable: true,
+        };
+        if cluster.initialise().await? {
+            self.events.send(UpEvent::ClusterCreated {
+                path: cluster.folder.clone(),
+                took: began.elapsed(),
+            });
+        }
+        // Before the port is chosen, or the leftover would keep it.
+        if cluster.stop_leftover().await {
+            self.events.send(UpEvent::LeftoverStopped {
+                name: "postgres".to_owned(),
+            });
+        }
+        cluster.port = self.supervisor.ports().any("postgres", 0)?;
+        self.supervisor.add_store(Store {
+            kind: "postgres".to_owned(),
+            address: cluster.address(),
+            pid: None,
+            managed: true,
+        });
+        self.supervisor
+            .start_store(Job::Postgres(cluster.clone()))
+            .await?;
+        cluster.create_database().await?;
+        self.events.send(UpEvent::StoreReady {
+            kind: "PostgreSQL",
+            address: cluster.address(),
+            managed: true,
+            took: began.elapsed(),
+        });
+        Ok(cluster.url(DATABASE))
+    }
+
+    async fn start_redis(&self, folder: PathBuf) -> Result<String> {
+        let began = Instant::now();
+        let tool = find::redis().found().ok_or_else(missing)?;
+        self.events.send(UpEvent::Found {
+            what: "Redis",
+            path: tool.program.clone(),
+            version: tool.version.to_string(),
+        });
+        let mut server = Server {
+            tool,
+            folder,
+            port: 0,
+            account: Account::for_store("redis")?,
+            password: self.secrets.redis_password.clone(),
+            databases: 16,
+            durable: true,
+        };
+        if server.stop_leftover().await {
+            self.events.send(UpEvent::LeftoverStopped {
+                name: "redis".to_owned(),
+            });
+        }
+        server.port = self.supervisor.ports().any("redis", 0)?;
+        server.initialise()?;
+        self.supervisor.add_store(Store {
+            kind: "redis".to_owned(),
+            address: server.address(),
+            pid: None,
+            managed: true,
+        });
+        self.supervisor
+            .start_store(Job::Redis(server.clone()))
+            .await?;
+        self.events.send(UpEvent::StoreReady {
+            kind: "Redis",
+            address: server.address(),
+            managed: true,
+            took: began.elapsed(),
+        });
+        Ok(server.url())
+    }
+
+    async fn use_postgres(&self, url: &str) -> Result<String> {
+        let began = Instant::now();
+        let address = database::check_external(url).await?;
+        self.external("postgres", "PostgreSQL", address, began);
+        Ok(url.to_owned())
+    }
+
+    async fn use_redis(&self, url: &str) -> Result<String> {
+        let began = Instant::now();
+        let address = redis::check_external(url).await?;
+        self.external("redis", "Redis", address, began);
+        Ok(url.to_owned())
+    }
+
+    fn external(&self, kind: &str, name: &'static str, address: String, began: Instant) {
+        self.supervisor.add_store(Store {
+            kind: kind.to_owned(),
+            address: address.clone(),
+            pid: None,
+            managed: false,
+        });
+        self.events.send(UpEvent::StoreReady {
+            kind: name,
+            address,
+            managed: false,
+            took: began.elapsed(),
+        });
+    }
+
+    async fn start_services(&self, names: &[String]) -> Result<()> {
+        let mut waits = tokio::task::JoinSet::new();
+        for name in names {
+            self.supervisor.start_instance(name).await;
+            let (supervisor, name) = (self.supervisor.clone(), name.clone());
+            waits.spawn(async move { supervisor.ready(&name).await.map(|()| name) });
+        }
+        let mut ready = 0;
+        while let Some(waited) = waits.join_next().await {
+            let name = waited.map_err(|_| Error::Interrupted)??;
+            ready += 1;
+            let address = self
+                .topology()
+                .instances
+                .iter()
+                .find(|instance| instance.name == name)
+                .map(|instance| instance.listen.to_string())
+                .unwrap_or_default();
+            self.events.send(UpEvent::InstanceReady {
+                name,
+                address,
+                ready,
+                of: names.len(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Stops everything in order and gives the folder free.
+    pub async fn stop(self) {
+        let began = Instant::now();
+        self.events.send(UpEvent::Stopping);
+        self.supervisor.stop().await;
+        self.supervisor.forget();
+        let _ = std::fs::remove_file(self.layout.control());
+        let _ = std::fs::remove_file(self.layout.control_socket());
+        self.events.send(UpEvent::Down {
+            took: began.elapsed(),
+        });
+        if let Some(control) = self.control {
+            control.abort();
+        }
+    }
+}
+
+fn missing() -> Error {
+    match find::both() {
+        Err(error) => error,
+        Ok(_) => Error::Interrupted,
+    }
+}
