@@ -4,6 +4,7 @@
 //! metrics, faults, limits and graceful shutdown, and an admin port that shows and steers all of it.
 
 mod admin;
+pub mod caching;
 pub mod client;
 pub mod config;
 pub mod context;

@@ -2,12 +2,18 @@
 
 use std::{str::FromStr, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
 
 use crate::{DatabaseArgs, Error, Instance};
 
 /// How long a request waits for a connection: a full or absent database is told soon.
 const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long it waits when the last check found the server away.
+const ACQUIRE_WHEN_AWAY: Duration = Duration::from_millis(100);
 /// How often the server is asked whether it is there.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -48,6 +54,20 @@ pub fn watch(instance: &Instance, pool: PgPool) {
             }
         }
     });
+}
+
+/// A connection of the pool. While the server is known to be away the wait is short: it fails fast, yet notices the
+/// server's return before the next check does.
+pub async fn acquire(
+    instance: &Instance,
+    pool: &PgPool,
+) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    if instance.check("postgres") {
+        return pool.acquire().await;
+    }
+    tokio::time::timeout(ACQUIRE_WHEN_AWAY, pool.acquire())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Whether an error means that the server is away, overloaded or going, rather than that the query is wrong.
