@@ -125,7 +125,9 @@ impl Problem {
             "title".to_owned(),
             self.status.canonical_reason().unwrap_or("Error").into(),
         );
-        body.insert("status".to_owned(), self.status.as_u16().into());
+        // An older client's own word for it, where the contract has one, stands instead of the number.
+        body.entry("status".to_owned())
+            .or_insert_with(|| self.status.as_u16().into());
         body.insert("detail".to_owned(), self.detail.clone().into());
         body.entry("error".to_owned())
             .or_insert_with(|| self.detail.clone().into());
