@@ -1,1 +1,65 @@
-//! Placeholder.
+//! The one front door: picks a gateway for every request, keeps what is internal inside, and serves the web page and the API pages.
+//!
+//! It decides who answers (see `proxy`), never what the answer is: it knows no route of the services, no token and no store.
+
+mod api;
+mod config;
+mod cors;
+mod documents;
+mod front;
+mod health;
+mod host;
+mod metrics;
+mod page;
+mod routes;
+
+use std::time::Duration;
+
+use axum::{Json, Router, handler::Handler, middleware, routing::get};
+use kit::{Listeners, Service, Shutdown};
+use proxy::{Forwarder, ForwarderSettings, Metrics, Pool, PoolSettings};
+
+pub use api::openapi;
+pub use config::Config;
+
+/// Serves until the shutdown. `document` describes every public call, those of the services included; `/docs`, `/redoc` and
+/// `/openapi.json` show it, and metrics name routes by its paths.
+pub async fn run(listeners: Listeners, config: Config, document: utoipa::openapi::OpenApi, shutdown: Shutdown) -> Result<(), kit::Error> {
+    let service = Service::new("balancer", &config.common, shutdown.clone());
+    let instance = service.instance().clone();
+
+    let metrics = instance.metrics().register(Metrics::register);
+    let settings = PoolSettings { thresholds: config.thresholds(), check: config.check(), ..PoolSettings::new("gateway") };
+    let pool = Pool::new(settings, &metrics);
+    let endpoints = config.gateways.clone().watch(shutdown.clone()).await;
+    instance.spawn(pool.clone().run(endpoints, shutdown.token()));
+    host::watch(&instance, shutdown);
+
+    let front = front::Front {
+        forwarder: Forwarder::new(pool.clone(), ForwarderSettings::new(instance.name())),
+        routes: routes::Routes::new(document.paths.paths.keys()),
+        timeout: config.forward_timeout(),
+        body_limit: config.body_limit_bytes,
+    };
+    let state = health::Health { instance: instance.clone(), pool: pool.clone() };
+    let public = Router::new()
+        .route("/", get(page::index))
+        .route("/health", get(health::health))
+        .with_state(state)
+        .route("/metrics", get(metrics::metrics).with_state(instance))
+        .route("/assets/{*path}", get(page::asset))
+        .merge(documents::router(&document)?)
+        .fallback_service(front::forward.with_state(front))
+        .layer(middleware::from_fn_with_state(cors::Cors::new(&config.cors_origins), cors::apply));
+    let admin = Router::new().route("/admin/upstreams", get(move || async move { Json(pool.snapshot()) }));
+
+    service
+        .own_health()
+        .public(public)
+        .admin_open(admin)
+        .body_limit(config.body_limit_bytes)
+        // A little longer than the wait for a gateway, so that a slow one is named as such.
+        .request_limit(config.forward_timeout() + Duration::from_secs(1))
+        .run(listeners)
+        .await
+}

@@ -127,7 +127,8 @@ impl Pool {
         for upstream in leave {
             // An instance that came back at another address goes on under its name, series included.
             let name = upstream.name();
-            let renewed = endpoints.iter().any(|endpoint| endpoint.name.as_deref() == Some(&*name));
+            let renewed = endpoints.iter().any(|endpoint| endpoint.name.as_deref() == Some(&*name))
+                || members.upstreams.iter().any(|upstream| upstream.name() == name);
             upstream.retire(renewed);
             tracing::info!(pool = %self.shared.name, upstream = %name, address = %upstream.address, "upstream left");
         }

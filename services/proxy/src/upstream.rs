@@ -46,6 +46,8 @@ impl Upstream {
         let shown = name.unwrap_or(&text);
         let series = metrics.upstream(pool, shown);
         series.weight.set(1);
+        // An instance that moved goes on with its old series: what it was is not known to be true any more.
+        series.up.set(0);
         Self {
             id,
             address,

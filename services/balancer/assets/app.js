@@ -1,0 +1,162 @@
+"use strict";
+
+/** The most answers the table keeps. */
+const KEPT = 50;
+const pesos = new Intl.NumberFormat("es-CO", { style: "currency", currency: "COP", maximumFractionDigits: 0 });
+const byId = (id) => document.getElementById(id);
+
+let token = null;
+let lastRecharge = null;
+
+/** A key nobody else has; randomUUID is there on loopback and https only. */
+function uniqueKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** "gateway;dur=1.2, pg;dur=0.4" as pairs of a name and milliseconds. */
+function readTiming(header) {
+  return (header ?? "").split(",").map((entry) => {
+    const [name, ...parameters] = entry.trim().split(";");
+    const duration = parameters.map((parameter) => parameter.trim()).find((parameter) => parameter.startsWith("dur="));
+    return [name, duration ? Number(duration.slice(4)) : 0];
+  }).filter(([name]) => name);
+}
+
+/** One call: its answer goes into the table, and back to the caller. */
+async function call(method, path, { json, form, key } = {}) {
+  const headers = { accept: "application/json" };
+  if (token) headers.authorization = `Bearer ${token}`;
+  if (key) headers["idempotency-key"] = key;
+  if (json) headers["content-type"] = "application/json";
+  const started = performance.now();
+  try {
+    const response = await fetch(path, { method, headers, body: json ? JSON.stringify(json) : form });
+    const elapsed = performance.now() - started;
+    const text = await response.text();
+    let body;
+    try { body = JSON.parse(text); } catch { body = { detail: text }; }
+    const cache = response.headers.get("x-cache");
+    const age = response.headers.get("age");
+    record([
+      `${method} ${path}`,
+      response.headers.get("idempotency-replayed") ? `${response.status} replayed` : response.status,
+      response.headers.get("x-gateway") ?? "–",
+      cache ? (age ? `${cache}, ${age} s old` : cache) : "–",
+      elapsed.toFixed(1),
+      readTiming(response.headers.get("server-timing")).map(([name, duration]) => `${name} ${duration.toFixed(1)}`).join(" · ") || "–",
+      response.headers.get("x-request-id") ?? "–",
+    ], !response.ok);
+    if (response.status === 401 && token) setToken(null, "The session is over: log in again");
+    return { ok: response.ok, status: response.status, body };
+  } catch {
+    record([`${method} ${path}`, "no answer", "–", "–", (performance.now() - started).toFixed(1), "–", "–"], true);
+    return { ok: false, status: 0, body: { detail: "The balancer does not answer" } };
+  }
+}
+
+function record(cells, failed) {
+  const row = document.createElement("tr");
+  cells.forEach((cell, index) => {
+    const data = document.createElement("td");
+    data.textContent = cell;
+    if (failed && index === 1) data.className = "failed";
+    row.append(data);
+  });
+  const answers = byId("answers");
+  answers.prepend(row);
+  while (answers.children.length > KEPT) answers.lastElementChild.remove();
+}
+
+function setToken(value, said) {
+  token = value;
+  byId("logout").hidden = !value;
+  byId("who").textContent = said;
+}
+
+/** Runs a form's call and shows its outcome inside the form. */
+function onSubmit(id, run) {
+  const form = byId(id);
+  const output = form.querySelector("output");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    form.setAttribute("aria-busy", "true");
+    const { text, failed } = await run(Object.fromEntries(new FormData(form)));
+    if (output) {
+      output.textContent = text;
+      output.className = failed ? "failed" : "";
+    }
+    form.removeAttribute("aria-busy");
+    button.disabled = false;
+  });
+}
+
+/** The sentence for an answer: what it says, or why there is nothing to say. */
+const outcome = ({ ok, status, body }, say) =>
+  ok ? { text: say(body), failed: false } : { text: status === 401 ? "Log in first" : body.detail ?? `Status ${status}`, failed: true };
+
+onSubmit("login", async ({ username, password }) => {
+  const answer = await call("POST", "/token", { form: new URLSearchParams({ username, password }) });
+  if (answer.ok) setToken(answer.body.access_token, `Logged in as ${username} for ${Math.round(answer.body.expires_in / 60)} minutes`);
+  else setToken(null, answer.body.detail ?? "That did not work");
+  return {};
+});
+
+byId("logout").addEventListener("click", () => setToken(null, "Not logged in"));
+
+onSubmit("balance", async ({ card_id }) => {
+  const answer = await call("GET", `/cards/${encodeURIComponent(card_id)}/balance`);
+  return outcome(answer, (body) => `${pesos.format(body.balance)} (${body.status})`);
+});
+
+const sayRecharge = (body) => `Recharge ${body.recharge_id}: ${pesos.format(body.amount)}\nThe card now has ${pesos.format(body.balance)}`;
+
+onSubmit("recharge", async ({ card_id, amount }) => {
+  lastRecharge = { json: { card_id: Number(card_id), amount: Number(amount) }, key: uniqueKey() };
+  byId("repeat").disabled = false;
+  return outcome(await call("POST", "/recharges", lastRecharge), sayRecharge);
+});
+
+byId("repeat").addEventListener("click", async () => {
+  const { text, failed } = outcome(await call("POST", "/recharges", lastRecharge), (body) => `${sayRecharge(body)}\nThe same key: not charged twice`);
+  const output = byId("recharge").querySelector("output");
+  output.textContent = text;
+  output.className = failed ? "failed" : "";
+});
+
+onSubmit("search", async ({ subject }) => {
+  const answer = await call("GET", `/search?subject=${encodeURIComponent(subject)}`);
+  return outcome(answer, ({ data }) => data.slice(0, 8).map((tutor) => `${tutor.id}  ${tutor.name}  ${tutor.rating}`).join("\n") || "No tutors for this subject");
+});
+
+onSubmit("book", async ({ student_id, tutor_id, minutes }) => {
+  const json = { student_id: Number(student_id), tutor_id: Number(tutor_id) };
+  if (minutes) json.minutes = Number(minutes);
+  const answer = await call("POST", "/book", { json, key: uniqueKey() });
+  return outcome(answer, (body) => `Booking ${body.booking_id}${body.starts_at ? `\n${new Date(body.starts_at).toLocaleString()}` : ""}`);
+});
+
+onSubmit("data", async ({ key }) => {
+  const answer = await call("GET", `/data?key=${encodeURIComponent(key)}`);
+  return outcome(answer, (body) => `${body.data}\n${body.cached ? "from the cache" : "read anew"}, gateway ${body.gateway_id}`);
+});
+
+async function watchSystem() {
+  const system = byId("system");
+  let said;
+  try {
+    const { gateways } = await (await fetch("/health", { headers: { accept: "application/json" } })).json();
+    const names = Object.entries(gateways);
+    const up = names.filter(([, healthy]) => healthy).length;
+    said = `${up} of ${names.length} gateways up`;
+  } catch {
+    said = "The balancer does not answer";
+  }
+  // Only a change is written, so that a screen reader is not told the same thing over and over.
+  if (system.textContent !== said) system.textContent = said;
+  setTimeout(watchSystem, 3000);
+}
+
+watchSystem();

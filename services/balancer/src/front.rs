@@ -1,0 +1,80 @@
+//! Everything that is not the balancer's own goes to a gateway from here.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{ConnectInfo, Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::Limited;
+use kit::{Problem, RequestContext, observe::RouteLabel};
+use proxy::{ForwardError, ForwardOptions, Forwarded, Forwarder, headers::strip_internal};
+
+use crate::routes::Routes;
+
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// What forwarding needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    pub forwarder: Forwarder,
+    pub routes: Routes,
+    pub timeout: Duration,
+    pub body_limit: usize,
+}
+
+pub(crate) async fn forward(State(front): State<Front>, ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request) -> Response {
+    let label = RouteLabel(front.routes.label(request.uri().path()));
+    let mut response = match front.answer(client, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().entry(header::ALLOW).or_insert(ALLOW);
+    }
+    response.extensions_mut().insert(label);
+    response
+}
+
+impl Front {
+    async fn answer(&self, client: SocketAddr, mut request: Request) -> Result<Response, Problem> {
+        // `OPTIONS *` asks about this server, not about anything behind it.
+        if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+            return Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOW)]).into_response());
+        }
+        if request.body().size_hint().lower() > self.body_limit as u64 {
+            return Err(self.too_large());
+        }
+        strip_internal(request.headers_mut());
+        let patience = RequestContext::current().map_or(self.timeout, |context| context.remaining());
+        let options =
+            ForwardOptions { deadline: Instant::now() + patience.min(self.timeout), client: Some(client), forwarded: Forwarded::Replace };
+        let limit = self.body_limit;
+        let request = request.map(|body| Limited::new(body, limit));
+        match self.forwarder.forward(request, options).await {
+            Ok(response) => Ok(response.map(Body::new)),
+            Err(error) if error.is_body_too_large() => Err(self.too_large()),
+            Err(error) => {
+                report(&error);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn too_large(&self) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request's body may have at most {} bytes", self.body_limit))
+    }
+}
+
+/// Failures of ours are logged here, once; the client's own are not ours to log.
+fn report(error: &ForwardError) {
+    if !error.status().is_server_error() {
+        return;
+    }
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let id = RequestContext::current_id();
+    tracing::debug!(request_id = id.as_deref(), error = %error, cause, "a request could not be forwarded");
+}

@@ -1,0 +1,140 @@
+//! The web page at `/`, and the files that it and the API pages are made of: all inside the binary.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use kit::Problem;
+use rust_embed::RustEmbed;
+
+use crate::{
+    api::Description,
+    health::{self, Health},
+};
+
+/// The page loads only from here and speaks only to here.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+#[derive(RustEmbed)]
+#[folder = "$CARGO_MANIFEST_DIR/assets"]
+struct Assets;
+
+/// The page for a browser, a few words of JSON for a client that asks for JSON.
+#[utoipa::path(get, path = "/", tag = "balancer", summary = "The web page, or JSON by Accept",
+    responses((status = 200, description = "HTML for a browser; JSON for `Accept: application/json`", body = Description)))]
+pub(crate) async fn index(State(state): State<Health>, request: HeaderMap) -> Response {
+    let mut response = if prefers_json(&request) {
+        health::describe(&state)
+    } else {
+        let mut page = file("index.html", &request);
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+        page
+    };
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// `GET /assets/{*path}`.
+pub(crate) async fn asset(Path(path): Path<String>, request: HeaderMap) -> Response {
+    file(&path, &request)
+}
+
+/// One embedded file, or 304 when the client has it.
+pub(crate) fn file(path: &str, request: &HeaderMap) -> Response {
+    let Some(file) = Assets::get(path) else {
+        return Problem::not_found("There is no such file").into_response();
+    };
+    let tag = entity_tag(&file.metadata.sha256_hash());
+    let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
+    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { axum::body::Body::from(file.data).into_response() };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    harden(headers);
+    response
+}
+
+/// What every page and file says to browsers.
+pub(crate) fn harden(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+fn entity_tag(hash: &[u8; 32]) -> String {
+    use std::fmt::Write;
+    let mut tag = String::from("\"");
+    for byte in &hash[..12] {
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "json" => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+/// Whether JSON is named in `Accept`, and liked better than HTML. `*/*` names neither.
+fn prefers_json(headers: &HeaderMap) -> bool {
+    let mut json = 0.0_f32;
+    let mut html = 0.0_f32;
+    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok()).unwrap_or(0.0);
+        match kind.to_ascii_lowercase().as_str() {
+            "application/json" => json = json.max(quality),
+            "text/html" => html = html.max(quality),
+            _ => {}
+        }
+    }
+    json > html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_only_for_those_who_prefer_it() {
+        for (accept, json) in [
+            ("application/json", true),
+            ("application/json, text/plain, */*", true),
+            ("*/*", false),
+            ("", false),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+            ("text/html;q=0.5, application/json", true),
+            ("text/html, application/json;q=0.9", false),
+            ("application/json;q=0", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(prefers_json(&headers), json, "{accept:?}");
+        }
+        assert!(!prefers_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_page_needs_no_other_host() {
+        for name in ["index.html", "app.css", "app.js", "docs.html", "docs.js", "redoc.html", "redoc.js"] {
+            let file = Assets::get(name).unwrap_or_else(|| panic!("{name} is embedded"));
+            let text = std::str::from_utf8(&file.data).unwrap();
+            for outside in ["http://", "https://", "src=\"//", "@import"] {
+                let found = text.replace("http://www.w3.org/2000/svg", "");
+                assert!(!found.contains(outside), "{name} refers to {outside}");
+            }
+        }
+    }
+}
