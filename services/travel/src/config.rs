@@ -1,0 +1,21 @@
+//! The settings of the travel service.
+
+use kit::{Common, DatabaseArgs, discovery::Source};
+
+/// Flags and environment variables of `recarga serve travel`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Where the cache service is: it is told what each write changed.
+    #[arg(long, env = "RECARGA_CACHE", default_value = "127.0.0.1:5004")]
+    pub cache: Source,
+    /// Where the queue service is: recharges are announced on the queue `recharges`.
+    #[arg(long, env = "RECARGA_QUEUE", default_value = "127.0.0.1:5006")]
+    pub queue: Source,
+    /// How many passwords are checked at once; each check takes a core and 19 MiB for some tens of milliseconds.
+    #[arg(long, env = "RECARGA_PASSWORD_CHECKS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub password_checks: u16,
+}
