@@ -1,0 +1,22 @@
+//! Settings of the cache service.
+
+/// How long values and leases live, and where Redis is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    #[command(flatten)]
+    pub common: kit::Common,
+    #[command(flatten)]
+    pub redis: kit::RedisArgs,
+    /// Seconds that a value stays fresh when its writer does not say.
+    #[arg(long, env = "RECARGA_CACHE_TTL_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub default_ttl_seconds: u32,
+    /// Seconds that a value is kept after its freshness, for answers while the service behind it is away.
+    #[arg(long, env = "RECARGA_CACHE_STALE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub stale_seconds: u32,
+    /// Milliseconds after which somebody else may rebuild a value whose rebuilder was not heard of again.
+    #[arg(long, env = "RECARGA_CACHE_LEASE_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(50..=120_000))]
+    pub lease_ms: u32,
+    /// The most requests that wait for one key's rebuild in this instance; further ones are told at once.
+    #[arg(long, env = "RECARGA_CACHE_WAITERS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub waiters_per_key: u32,
+}

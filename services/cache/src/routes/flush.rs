@@ -1,0 +1,72 @@
+//! Deleting many values: by prefix, or all.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use kit::{Problem, extract::Query, problem::ProblemBody};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::App;
+use crate::{error::CacheError, key::Key, statistics::Cause};
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Prefix {
+    /// What the keys begin with, taken literally.
+    #[param(example = "card:")]
+    prefix: String,
+}
+
+/// Deletes every value whose key begins with the prefix.
+#[utoipa::path(
+    delete, path = "/cache", tag = "cache", params(Prefix),
+    responses(
+        (status = 200, description = "How many were deleted", body = inline(serde_json::Value), example = json!({"status": "deleted", "count": 3})),
+        (status = 422, description = "No prefix", body = ProblemBody),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn prefix(
+    State(app): State<Arc<App>>,
+    Query(Prefix { prefix }): Query<Prefix>,
+) -> Result<Json<serde_json::Value>, CacheError> {
+    if prefix.is_empty() {
+        return Err(Problem::invalid(
+            "prefix",
+            "must not be empty; POST /cache/flush deletes everything",
+        )
+        .into());
+    }
+    // A key's rules hold for its beginning too.
+    Key::parse(prefix.clone())
+        .map_err(|_| Problem::invalid("prefix", "no key can begin like this"))?;
+    let count = sweep(&app, prefix).await?;
+    Ok(Json(json!({"status": "deleted", "count": count})))
+}
+
+/// Deletes everything.
+#[utoipa::path(
+    post, path = "/cache/flush", tag = "cache",
+    responses(
+        (status = 200, description = "How many were deleted", body = inline(serde_json::Value), example = json!({"status": "flushed", "count": 3})),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn everything(
+    State(app): State<Arc<App>>,
+) -> Result<Json<serde_json::Value>, CacheError> {
+    let count = sweep(&app, String::new()).await?;
+    Ok(Json(json!({"status": "flushed", "count": count})))
+}
+
+async fn sweep(app: &App, prefix: String) -> Result<usize, CacheError> {
+    let store = app.store.clone();
+    let removed = app
+        .finish(async move { store.delete_prefix(&prefix).await })
+        .await?;
+    app.statistics.flushes.inc();
+    app.statistics
+        .departure(removed.iter().map(String::as_str), Cause::flushed);
+    Ok(removed.len())
+}

@@ -1,0 +1,20 @@
+-- Stores a value: for the holder of the lease only, or (with an empty token) for anybody, which voids the lease.
+-- KEYS: values, leases. ARGV: variant, token, value, stale until, most variants, channel, key.
+-- Answers 1, or 0 when the lease is void.
+if ARGV[2] ~= '' then
+  local lease = redis.call('HGET', KEYS[2], ARGV[1])
+  if not lease or string.sub(lease, 14) ~= ARGV[2] then
+    return 0
+  end
+end
+redis.call('HDEL', KEYS[2], ARGV[1])
+-- A key with too many variants starts over: each new one would keep all the old ones alive.
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then
+  redis.call('UNLINK', KEYS[1])
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if redis.call('PEXPIRETIME', KEYS[1]) < tonumber(ARGV[4]) then
+  redis.call('PEXPIREAT', KEYS[1], ARGV[4])
+end
+redis.call('PUBLISH', ARGV[6], ARGV[7])
+return 1
