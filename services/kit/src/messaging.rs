@@ -16,8 +16,8 @@ use crate::{
 
 pub use intake::{Gate, Intake};
 pub use wire::{
-    Acknowledge, Acknowledged, DeadLetter, DeadLetters, Event, Extend, Message, Messages, Outgoing,
-    Reason, Receipt, Release, Send, Sent,
+    Acknowledge, Acknowledged, DeadLetter, DeadLetters, Episode, Event, Extend, Message, Messages,
+    Outgoing, Reason, Receipt, Release, Send, Sent,
 };
 
 /// The most messages one call may send, receive or acknowledge.

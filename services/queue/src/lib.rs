@@ -1,1 +1,42 @@
-//! Placeholder.
+//! At-least-once queues over Redis Streams: delays, visibility, fenced receipts, dead letters; no state in the process.
+
+mod config;
+mod error;
+mod name;
+mod rates;
+mod routes;
+mod state;
+mod store;
+mod wakers;
+
+pub use config::Config;
+pub use error::Error;
+pub use name::QueueName;
+pub use routes::{QueueFigures, Queues, openapi, router};
+pub use state::AppState;
+pub use store::Settings;
+
+/// The largest request: a batch of large messages.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Serves queues until the shutdown.
+pub async fn run(
+    listeners: kit::Listeners,
+    config: Config,
+    shutdown: kit::Shutdown,
+) -> Result<(), kit::Error> {
+    let service = kit::Service::new("queue", &config.common, shutdown).body_limit(BODY_LIMIT);
+    let instance = service.instance().clone();
+    let connection = kit::redis::connect(&instance, &config.redis)?;
+    let store = store::Store::new(&instance, connection, (&config).into());
+    let wakers = wakers::Wakers::default();
+    wakers.listen(&instance, kit::redis::client(&config.redis)?);
+    let rates = rates::refresh(&instance, store.clone());
+    let state = AppState {
+        instance,
+        store,
+        wakers,
+        rates,
+    };
+    service.public(router(state)).run(listeners).await
+}

@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// A message on its way into a queue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Outgoing {
     /// Any JSON, kept as it was written.
+    #[schema(value_type = serde_json::Value)]
     pub body: Box<RawValue>,
     /// Seconds before it may be received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,8 +49,11 @@ pub struct Sent {
 }
 
 /// Proof of one delivery: it is void when the message was given back, delivered again or ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
+#[schema(example = "1767225600000-0.1")]
 pub struct Receipt(pub String);
 
 impl fmt::Display for Receipt {
@@ -59,10 +63,11 @@ impl fmt::Display for Receipt {
 }
 
 /// A received message.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Message {
     pub id: String,
     pub receipt: Receipt,
+    #[schema(value_type = serde_json::Value)]
     pub body: Box<RawValue>,
     /// How often it was delivered, this time included.
     pub deliveries: u32,
@@ -87,18 +92,18 @@ pub struct Event<T> {
     pub payload: T,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Messages {
     pub messages: Vec<Message>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Acknowledge {
     pub receipts: Vec<Receipt>,
 }
 
 /// What became of a batch of receipts.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Acknowledged {
     /// How many messages ended.
     pub acknowledged: u64,
@@ -135,11 +140,12 @@ pub struct Reason {
 }
 
 /// A message that the queue gave up on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     /// Its place among the dead letters.
     pub position: String,
     pub id: String,
+    #[schema(value_type = serde_json::Value)]
     pub body: Box<RawValue>,
     pub deliveries: u32,
     pub redrives: u32,
@@ -162,7 +168,7 @@ pub struct Episode {
     pub reason: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetters {
     pub messages: Vec<DeadLetter>,
 }

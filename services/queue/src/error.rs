@@ -1,0 +1,81 @@
+//! Why a call is refused or fails, and what the caller is told.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use kit::Problem;
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    #[error("Redis is away")]
+    Away,
+    #[error("the queue holds its most, {0} waiting messages")]
+    Full(u64),
+    #[error("there are {0} queues, no more may be made")]
+    TooManyQueues(u64),
+    #[error("the receipt came too late")]
+    Late,
+    #[error("there is no such queue")]
+    NoQueue,
+    #[error("there is nothing to take")]
+    Empty,
+    #[error("{field}: {reason}")]
+    Invalid { field: String, reason: String },
+    #[error("the message is too large")]
+    TooLarge,
+    #[error("Redis answered something else than the script gives: {0}")]
+    Unexpected(&'static str),
+    #[error(transparent)]
+    Refused(#[from] Problem),
+}
+
+impl Error {
+    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Redis(error) => error.into(),
+            Error::Away => Self::unavailable("Redis is unavailable; try again shortly"),
+            Error::Full(most) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("The queue holds its most, {most} waiting messages; try again when some were taken"),
+            )
+            .retry_after(Duration::from_secs(1)),
+            Error::TooManyQueues(most) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("There are {most} queues already, the most there may be"),
+            )
+            .retry_after(Duration::from_mins(1)),
+            Error::Late => Self::conflict(
+                "The receipt came too late: the message was given back, delivered again or ended",
+            ),
+            Error::NoQueue => Self::not_found("There is no such queue; the first message sent makes it"),
+            Error::Empty => Self::not_found("No tasks in the queue"),
+            Error::Invalid { field, reason } => Self::invalid(&field, reason),
+            Error::TooLarge => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "A message's body may have 256 KiB",
+            ),
+            Error::Unexpected(what) => {
+                tracing::error!(what, "Redis answered something unexpected");
+                Self::internal()
+            }
+            Error::Refused(problem) => problem,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
