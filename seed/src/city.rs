@@ -219,9 +219,8 @@ impl Route {
     pub const fn service(&self) -> (i64, i64) {
         match self.line.kind {
             Kind::Troncal => (4 * 3_600, 22 * 3_600 + 1_800),
-            Kind::Zonal => (4 * 3_600 + 1_800, 22 * 3_600),
+            Kind::Zonal | Kind::Cable => (4 * 3_600 + 1_800, 22 * 3_600),
             Kind::Feeder => (4 * 3_600, 23 * 3_600),
-            Kind::Cable => (4 * 3_600 + 1_800, 22 * 3_600),
         }
     }
 }

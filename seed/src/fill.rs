@@ -70,7 +70,7 @@ pub async fn fill(
                 table: "indexes",
                 done,
                 total,
-            })
+            });
         })
         .await?;
     renumber(connection).await?;
@@ -92,11 +92,14 @@ async fn renumber(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// Cards with an opening balance: the schema books one ledger entry for each, and they come first.
 fn openings(cards: &[Card]) -> i64 {
-    cards.iter().filter(|card| card.opening_balance > 0).count() as i64
+    cards
+        .iter()
+        .map(|card| i64::from(card.opening_balance > 0))
+        .sum()
 }
 
 fn id(index: usize) -> i64 {
-    index as i64 + 1
+    i64::try_from(index + 1).expect("a vector is no longer than that")
 }
 
 async fn finish(

@@ -328,7 +328,7 @@ mod tests {
         for day in 0..120 {
             let happened = riding.day(day, 60);
             assert_eq!(happened.trips.len(), 60);
-            trips += happened.trips.len() as i64;
+            trips += i64::try_from(happened.trips.len()).unwrap();
             for entry in &happened.entries {
                 let balance = &mut balances[entry.card as usize];
                 match entry.reference {

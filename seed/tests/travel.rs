@@ -1,4 +1,5 @@
 //! Recharges, boardings and their ends: every outcome, replays, and what happens at the same time.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
