@@ -30,7 +30,9 @@ impl Api {
     pub async fn user() -> Self {
         static TOKEN: OnceCell<String> = OnceCell::const_new();
         let mut api = Self::anonymous();
-        let token = TOKEN.get_or_init(|| async { api.sign_in("student1", "password").await }).await;
+        let token = TOKEN
+            .get_or_init(|| async { api.sign_in("student1", "password").await })
+            .await;
         api.token = Some(token.clone());
         api
     }
@@ -61,9 +63,18 @@ impl Api {
     }
 
     pub fn at(base: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let http = http.timeout(std::time::Duration::from_secs(40)).build().unwrap();
-        Self { http, base: base.trim_end_matches('/').to_owned(), token: None }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
+        let http = http
+            .timeout(std::time::Duration::from_secs(40))
+            .build()
+            .unwrap();
+        Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            token: None,
+        }
     }
 
     pub fn with_token(mut self, token: &str) -> Self {
@@ -101,28 +112,54 @@ impl Api {
 
     /// A write under an idempotency key.
     pub async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
-        send(self.request(Method::POST, path).header("Idempotency-Key", key).json(&body)).await
+        send(
+            self.request(Method::POST, path)
+                .header("Idempotency-Key", key)
+                .json(&body),
+        )
+        .await
     }
 
     /// A body that is sent as it is.
-    pub async fn post_raw(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-        send(self.request(Method::POST, path).header("Content-Type", content_type).body(body)).await
+    pub async fn post_raw(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        send(
+            self.request(Method::POST, path)
+                .header("Content-Type", content_type)
+                .body(body),
+        )
+        .await
     }
 
     /// A token for a user, through the form.
     pub async fn sign_in(&self, username: &str, password: &str) -> String {
-        let answer = send(self.request(Method::POST, "/token").form(&[("username", username), ("password", password)]));
+        let answer = send(
+            self.request(Method::POST, "/token")
+                .form(&[("username", username), ("password", password)]),
+        );
         let answer = answer.await.expect(200);
         answer.body["access_token"].as_str().unwrap().to_owned()
     }
 }
 
 pub async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"));
+    let response = request
+        .send()
+        .await
+        .unwrap_or_else(|error| panic!("no answer: {error:?}"));
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.unwrap();
     let body = serde_json::from_str(&text).unwrap_or_default();
-    Answer { status, headers, text, body }
+    Answer {
+        status,
+        headers,
+        text,
+        body,
+    }
 }
 
 impl Answer {
@@ -137,13 +174,21 @@ impl Answer {
     #[track_caller]
     pub fn problem(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self}"
+        );
         for member in ["type", "title", "detail", "instance"] {
             assert!(self.body[member].is_string(), "{member} is missing: {self}");
         }
         assert_eq!(self.body["status"], status, "{self}");
         assert_eq!(self.body["error"], self.body["detail"], "{self}");
-        assert_eq!(self.body["instance"].as_str(), self.header("x-request-id"), "{self}");
+        assert_eq!(
+            self.body["instance"].as_str(),
+            self.header("x-request-id"),
+            "{self}"
+        );
         self
     }
 
@@ -151,15 +196,23 @@ impl Answer {
     #[track_caller]
     pub fn names(self, field: &str) -> Self {
         let answer = self.problem(422);
-        assert!(answer.body["detail"].as_str().unwrap().contains(field), "{field} is not named: {answer}");
+        assert!(
+            answer.body["detail"].as_str().unwrap().contains(field),
+            "{field} is not named: {answer}"
+        );
         answer
     }
 
     /// Checks that it says when to come back.
     #[track_caller]
     pub fn retry_after(self) -> Self {
-        let seconds = self.header("retry-after").and_then(|value| value.parse::<u64>().ok());
-        assert!(seconds.is_some_and(|seconds| seconds >= 1), "no Retry-After: {self}");
+        let seconds = self
+            .header("retry-after")
+            .and_then(|value| value.parse::<u64>().ok());
+        assert!(
+            seconds.is_some_and(|seconds| seconds >= 1),
+            "no Retry-After: {self}"
+        );
         self
     }
 
@@ -169,19 +222,29 @@ impl Answer {
 
     #[track_caller]
     pub fn int(&self, member: &str) -> i64 {
-        self.body[member].as_i64().unwrap_or_else(|| panic!("{member} is no integer: {self}"))
+        self.body[member]
+            .as_i64()
+            .unwrap_or_else(|| panic!("{member} is no integer: {self}"))
     }
 
     #[track_caller]
     pub fn text(&self, member: &str) -> &str {
-        self.body[member].as_str().unwrap_or_else(|| panic!("{member} is no text: {self}"))
+        self.body[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("{member} is no text: {self}"))
     }
 
     /// The rows of a page: its one array, whatever its name.
     #[track_caller]
     pub fn rows(&self) -> &Vec<Value> {
-        let members = self.body.as_object().unwrap_or_else(|| panic!("no object: {self}"));
-        members.values().find_map(Value::as_array).unwrap_or_else(|| panic!("no rows: {self}"))
+        let members = self
+            .body
+            .as_object()
+            .unwrap_or_else(|| panic!("no object: {self}"));
+        members
+            .values()
+            .find_map(Value::as_array)
+            .unwrap_or_else(|| panic!("no rows: {self}"))
     }
 
     /// Checks that a time is RFC 3339 in UTC.
@@ -189,12 +252,17 @@ impl Answer {
     pub fn time(&self, member: &str) -> chrono::DateTime<chrono::Utc> {
         let text = self.text(member);
         assert!(text.ends_with('Z'), "{member} is not UTC: {self}");
-        text.parse().unwrap_or_else(|error| panic!("{member}: {error}: {self}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{member}: {error}: {self}"))
     }
 }
 
 impl std::fmt::Display for Answer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} {:?}\n{}", self.status, self.headers, self.text)
+        write!(
+            formatter,
+            "{} {:?}\n{}",
+            self.status, self.headers, self.text
+        )
     }
 }

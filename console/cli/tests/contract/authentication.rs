@@ -16,7 +16,9 @@ async fn form(api: &Api, fields: &[(&str, &str)]) -> crate::api::Answer {
 async fn the_seeded_users_sign_in() {
     let api = Api::anonymous();
     for username in ["student1", "student2"] {
-        let answer = form(&api, &[("username", username), ("password", "password")]).await.expect(200);
+        let answer = form(&api, &[("username", username), ("password", "password")])
+            .await
+            .expect(200);
         assert_eq!(answer.text("token_type"), "bearer");
         assert_eq!(answer.int("expires_in"), 1800);
         assert_eq!(forge::claims(answer.text("access_token"))["sub"], username);
@@ -25,15 +27,23 @@ async fn the_seeded_users_sign_in() {
 
 #[tokio::test]
 async fn the_operator_signs_in_with_the_generated_password() {
-    let token = Api::anonymous().sign_in("operator", lab().secret("operator_password")).await;
+    let token = Api::anonymous()
+        .sign_in("operator", lab().secret("operator_password"))
+        .await;
     assert_eq!(forge::claims(&token)["role"], "operator");
 }
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_user_look_the_same() {
     let api = Api::anonymous();
-    for (username, password) in [("student2", "wrong"), ("nobody-at-all", "password"), ("operator", "password")] {
-        let answer = form(&api, &[("username", username), ("password", password)]).await.problem(401);
+    for (username, password) in [
+        ("student2", "wrong"),
+        ("nobody-at-all", "password"),
+        ("operator", "password"),
+    ] {
+        let answer = form(&api, &[("username", username), ("password", password)])
+            .await
+            .problem(401);
         assert_eq!(answer.text("detail"), "Incorrect username or password");
     }
 }
@@ -41,15 +51,24 @@ async fn a_wrong_password_and_an_unknown_user_look_the_same() {
 #[tokio::test]
 async fn a_sign_in_with_a_field_missing_names_it() {
     let api = Api::anonymous();
-    form(&api, &[("username", "student1")]).await.names("password");
-    form(&api, &[("password", "password")]).await.names("username");
+    form(&api, &[("username", "student1")])
+        .await
+        .names("password");
+    form(&api, &[("password", "password")])
+        .await
+        .names("username");
     form(&api, &[]).await.problem(422);
 }
 
 #[tokio::test]
 async fn a_huge_sign_in_is_refused() {
     let huge = "x".repeat(1_200_000);
-    form(&Api::anonymous(), &[("username", "student1"), ("password", &huge)]).await.problem(413);
+    form(
+        &Api::anonymous(),
+        &[("username", "student1"), ("password", &huge)],
+    )
+    .await
+    .problem(413);
 }
 
 #[tokio::test]
@@ -57,13 +76,11 @@ async fn signing_in_too_often_is_limited() {
     let (api, username) = (Api::anonymous(), lab().own_name("hasty"));
     for attempt in 0..200 {
         let answer = form(&api, &[("username", &username), ("password", "wrong")]).await;
-        match answer.status {
-            401 => assert!(attempt < 199, "two hundred attempts passed"),
-            _ => {
-                answer.problem(429).retry_after();
-                return;
-            }
+        if answer.status != 401 {
+            answer.problem(429).retry_after();
+            return;
         }
+        assert!(attempt < 199, "two hundred attempts passed");
     }
 }
 
@@ -73,20 +90,31 @@ async fn the_demo_token_is_a_users() {
     let answer = api.get("/token").await.expect(200);
     let token = answer.text("token");
     assert_eq!(forge::claims(token)["role"], "user");
-    api.with_token(token).get("/cards/1/balance").await.expect(200);
+    api.with_token(token)
+        .get("/cards/1/balance")
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
 async fn the_bare_token_of_older_clients_passes() {
     let user = Api::user().await;
-    let request = Api::anonymous().request(Method::GET, "/cards/1/balance").header("Authorization", user.token());
+    let request = Api::anonymous()
+        .request(Method::GET, "/cards/1/balance")
+        .header("Authorization", user.token());
     send(request).await.expect(200);
 }
 
 #[tokio::test]
 async fn user_calls_need_a_token() {
     let api = Api::anonymous();
-    for path in ["/search?subject=Math", "/bookings/1", "/cards/1/balance", "/cards/1/history", "/users/1/recharges"] {
+    for path in [
+        "/search?subject=Math",
+        "/bookings/1",
+        "/cards/1/balance",
+        "/cards/1/history",
+        "/users/1/recharges",
+    ] {
         let answer = api.get(path).await.problem(401);
         assert!(answer.header("www-authenticate").is_some(), "{answer}");
     }
@@ -101,7 +129,10 @@ async fn claims_with(changes: Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         match value {
             Value::Null => claims.as_object_mut().unwrap().remove(name),
-            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+            value => claims
+                .as_object_mut()
+                .unwrap()
+                .insert(name.clone(), value.clone()),
         };
     }
     claims
@@ -112,22 +143,59 @@ async fn bad_tokens_are_refused_even_where_none_is_needed() {
     let now = chrono::Utc::now().timestamp();
     let whole = claims_with(json!({})).await;
     let control = forge::signed(Algorithm::HS256, &whole);
-    Api::anonymous().with_token(&control).get("/cards/1/balance").await.expect(200);
+    Api::anonymous()
+        .with_token(&control)
+        .get("/cards/1/balance")
+        .await
+        .expect(200);
 
     let genuine = Api::user().await.token().to_owned();
     let (head, signature) = genuine.rsplit_once('.').unwrap();
     let turned: String = signature.chars().rev().collect();
     let bad = [
-        ("expired", forge::signed(Algorithm::HS256, &claims_with(json!({"exp": now - 3600})).await)),
+        (
+            "expired",
+            forge::signed(
+                Algorithm::HS256,
+                &claims_with(json!({"exp": now - 3600})).await,
+            ),
+        ),
         ("another algorithm", forge::signed(Algorithm::HS512, &whole)),
         ("a third algorithm", forge::signed(Algorithm::HS384, &whole)),
         ("no algorithm", forge::unsigned(&whole)),
-        ("no expiry", forge::signed(Algorithm::HS256, &claims_with(json!({"exp": null})).await)),
-        ("expiry as text", forge::signed(Algorithm::HS256, &claims_with(json!({"exp": (now + 600).to_string()})).await)),
-        ("expiry as a list", forge::signed(Algorithm::HS256, &claims_with(json!({"exp": [now + 600]})).await)),
-        ("no subject", forge::signed(Algorithm::HS256, &claims_with(json!({"sub": null})).await)),
-        ("subject as number", forge::signed(Algorithm::HS256, &claims_with(json!({"sub": 1})).await)),
-        ("unknown role", forge::signed(Algorithm::HS256, &claims_with(json!({"role": "emperor"})).await)),
+        (
+            "no expiry",
+            forge::signed(Algorithm::HS256, &claims_with(json!({"exp": null})).await),
+        ),
+        (
+            "expiry as text",
+            forge::signed(
+                Algorithm::HS256,
+                &claims_with(json!({"exp": (now + 600).to_string()})).await,
+            ),
+        ),
+        (
+            "expiry as a list",
+            forge::signed(
+                Algorithm::HS256,
+                &claims_with(json!({"exp": [now + 600]})).await,
+            ),
+        ),
+        (
+            "no subject",
+            forge::signed(Algorithm::HS256, &claims_with(json!({"sub": null})).await),
+        ),
+        (
+            "subject as number",
+            forge::signed(Algorithm::HS256, &claims_with(json!({"sub": 1})).await),
+        ),
+        (
+            "unknown role",
+            forge::signed(
+                Algorithm::HS256,
+                &claims_with(json!({"role": "emperor"})).await,
+            ),
+        ),
         ("another signature", format!("{head}.{turned}")),
         ("no signature", format!("{head}.")),
         ("garbage", "garbage".to_owned()),
@@ -146,8 +214,15 @@ async fn bad_tokens_are_refused_even_where_none_is_needed() {
 
 #[tokio::test]
 async fn odd_authorization_headers_are_refused() {
-    for value in ["Basic c3R1ZGVudDE6cGFzc3dvcmQ=", "Bearer", "Bearer  ", "bearer a b c"] {
-        let request = Api::anonymous().request(Method::GET, "/cards/1/balance").header("Authorization", value);
+    for value in [
+        "Basic c3R1ZGVudDE6cGFzc3dvcmQ=",
+        "Bearer",
+        "Bearer  ",
+        "bearer a b c",
+    ] {
+        let request = Api::anonymous()
+            .request(Method::GET, "/cards/1/balance")
+            .header("Authorization", value);
         send(request).await.problem(401);
     }
 }

@@ -14,13 +14,19 @@ async fn users_are_counted_and_never_cached() {
     }
     let number = |answer: crate::api::Answer| {
         let members = answer.body.as_object().unwrap().clone();
-        members.values().find_map(serde_json::Value::as_i64).unwrap()
+        members
+            .values()
+            .find_map(serde_json::Value::as_i64)
+            .unwrap()
     };
     let all = number(api.get("/users/count").await);
     let active = number(api.get("/users/active/count").await);
     assert!(all >= 3 && active <= all, "{active} of {all}");
     let latest = api.get("/users/latest").await.expect(200);
-    assert!(latest.text.contains("username") || latest.text.contains("full_name"), "{latest}");
+    assert!(
+        latest.text.contains("username") || latest.text.contains("full_name"),
+        "{latest}"
+    );
     assert!(!latest.text.contains("password"), "{latest}");
 }
 
@@ -32,23 +38,40 @@ async fn stations_are_listed_by_page_and_locality() {
     let page = api.get("/stations?limit=5").await.expect(200);
     assert_eq!(page.rows()[..], all.rows()[..5]);
     let cursor = &page.body["next_cursor"];
-    let cursor = cursor.as_str().map_or_else(|| cursor.to_string(), str::to_owned);
-    let next = api.get(&format!("/stations?limit=5&cursor={cursor}")).await.expect(200);
+    let cursor = cursor
+        .as_str()
+        .map_or_else(|| cursor.to_string(), str::to_owned);
+    let next = api
+        .get(&format!("/stations?limit=5&cursor={cursor}"))
+        .await
+        .expect(200);
     assert_eq!(next.rows()[..], all.rows()[5..10]);
 
     let locality = &all.rows()[0]["locality_id"];
-    let some = api.get(&format!("/stations?limit=100&locality={locality}")).await.expect(200);
+    let some = api
+        .get(&format!("/stations?limit=100&locality={locality}"))
+        .await
+        .expect(200);
     assert!(!some.rows().is_empty());
-    assert!(some.rows().iter().all(|row| &row["locality_id"] == locality), "{some}");
+    assert!(
+        some.rows()
+            .iter()
+            .all(|row| &row["locality_id"] == locality),
+        "{some}"
+    );
 }
 
 #[tokio::test]
 async fn wrong_station_queries_are_named() {
     let api = Api::anonymous();
     for bad in ["0", "101", "x"] {
-        api.get(&format!("/stations?limit={bad}")).await.names("limit");
+        api.get(&format!("/stations?limit={bad}"))
+            .await
+            .names("limit");
     }
-    api.get("/stations?cursor=%F0%9F%92%A5").await.names("cursor");
+    api.get("/stations?cursor=%F0%9F%92%A5")
+        .await
+        .names("cursor");
 }
 
 #[tokio::test]

@@ -19,7 +19,11 @@ pub fn signed(algorithm: Algorithm, claims: &Value) -> String {
 
 /// A token that claims to need no signature.
 pub fn unsigned(claims: &Value) -> String {
-    format!("{}.{}.", encode(json!({"alg": "none", "typ": "JWT"}).to_string().as_bytes()), encode(claims.to_string().as_bytes()))
+    format!(
+        "{}.{}.",
+        encode(json!({"alg": "none", "typ": "JWT"}).to_string().as_bytes()),
+        encode(claims.to_string().as_bytes())
+    )
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -27,9 +31,14 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn encode(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits = chunk
+            .iter()
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(bits >> (18 - 6 * place) & 63) as usize]));
+            text.push(char::from(
+                ALPHABET[(bits >> (18 - 6 * place) & 63) as usize],
+            ));
         }
     }
     text

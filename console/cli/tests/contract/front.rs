@@ -9,12 +9,31 @@ use crate::lab::lab;
 #[tokio::test]
 async fn the_page_and_its_json() {
     let api = Api::anonymous();
-    let page = send(api.request(Method::GET, "/").header("Accept", "text/html")).await.expect(200);
-    assert!(page.header("content-type").unwrap().starts_with("text/html"), "{page}");
+    let page = send(api.request(Method::GET, "/").header("Accept", "text/html"))
+        .await
+        .expect(200);
+    assert!(
+        page.header("content-type")
+            .unwrap()
+            .starts_with("text/html"),
+        "{page}"
+    );
     assert!(page.text.to_lowercase().contains("<html"), "{page}");
-    let status = send(api.request(Method::GET, "/").header("Accept", "application/json")).await.expect(200);
-    assert_eq!((status.text("service"), status.text("status")), ("Load Balancer", "running"));
-    assert_eq!(status.body["gateways"].as_object().unwrap().len(), 3, "{status}");
+    let status = send(
+        api.request(Method::GET, "/")
+            .header("Accept", "application/json"),
+    )
+    .await
+    .expect(200);
+    assert_eq!(
+        (status.text("service"), status.text("status")),
+        ("Load Balancer", "running")
+    );
+    assert_eq!(
+        status.body["gateways"].as_object().unwrap().len(),
+        3,
+        "{status}"
+    );
 }
 
 #[tokio::test]
@@ -22,7 +41,10 @@ async fn health_on_every_published_port() {
     let _calm = lab().calm().await;
     let answer = Api::anonymous().get("/health").await.expect(200);
     assert_eq!(answer.text("status"), "up");
-    assert_eq!(answer.body["gateways"], json!({"gateway-1": true, "gateway-2": true, "gateway-3": true}));
+    assert_eq!(
+        answer.body["gateways"],
+        json!({"gateway-1": true, "gateway-2": true, "gateway-3": true})
+    );
     for api in [Api::cache(), Api::queue(), Api::worker()] {
         assert_eq!(api.get("/health").await.expect(200).text("status"), "up");
     }
@@ -37,9 +59,23 @@ async fn the_documents_work_without_the_internet() {
             page = api.get(page.header("location").unwrap()).await;
         }
         let page = page.expect(200);
-        assert!(page.header("content-type").unwrap().starts_with("text/html"), "{path}: {page}");
-        for foreign in ["src=\"http", "src='http", "href=\"http", "@import", "src=\"//"] {
-            assert!(!page.text.contains(foreign), "{path} loads from elsewhere: {foreign}");
+        assert!(
+            page.header("content-type")
+                .unwrap()
+                .starts_with("text/html"),
+            "{path}: {page}"
+        );
+        for foreign in [
+            "src=\"http",
+            "src='http",
+            "href=\"http",
+            "@import",
+            "src=\"//",
+        ] {
+            assert!(
+                !page.text.contains(foreign),
+                "{path} loads from elsewhere: {foreign}"
+            );
         }
     }
 }
@@ -47,7 +83,11 @@ async fn the_documents_work_without_the_internet() {
 #[tokio::test]
 async fn the_description_holds_every_call() {
     let answer = Api::anonymous().get("/openapi.json").await.expect(200);
-    assert!(answer.text("openapi").starts_with("3.1"), "{}", answer.body["openapi"]);
+    assert!(
+        answer.text("openapi").starts_with("3.1"),
+        "{}",
+        answer.body["openapi"]
+    );
     let paths = answer.body["paths"].as_object().unwrap();
     for (path, methods) in [
         ("/token", &["get", "post"][..]),
@@ -80,7 +120,10 @@ async fn the_description_holds_every_call() {
         ("/", &["get"]),
     ] {
         for method in methods {
-            assert!(paths.get(path).is_some_and(|item| item[method].is_object()), "{method} {path} is not described");
+            assert!(
+                paths.get(path).is_some_and(|item| item[method].is_object()),
+                "{method} {path} is not described"
+            );
         }
     }
 }
@@ -88,8 +131,17 @@ async fn the_description_holds_every_call() {
 #[tokio::test]
 async fn the_balancers_metrics_are_public() {
     let answer = Api::anonymous().get("/metrics").await.expect(200);
-    assert!(answer.header("content-type").unwrap().contains("text"), "{:?}", answer.headers);
-    for name in ["recarga_http_requests_total", "recarga_upstream_up", "recarga_host_cpu_ratio", "role=\"balancer\""] {
+    assert!(
+        answer.header("content-type").unwrap().contains("text"),
+        "{:?}",
+        answer.headers
+    );
+    for name in [
+        "recarga_http_requests_total",
+        "recarga_upstream_up",
+        "recarga_host_cpu_ratio",
+        "role=\"balancer\"",
+    ] {
         assert!(answer.text.contains(name), "{name}");
     }
 }
@@ -97,10 +149,22 @@ async fn the_balancers_metrics_are_public() {
 #[tokio::test]
 async fn what_is_no_call() {
     let api = Api::user().await;
-    for path in ["/nothing", "/admin/info", "/livez", "/readyz", "/cards", "/data/x", "/../etc/passwd"] {
+    for path in [
+        "/nothing",
+        "/admin/info",
+        "/livez",
+        "/readyz",
+        "/cards",
+        "/data/x",
+        "/../etc/passwd",
+    ] {
         api.get(path).await.problem(404);
     }
-    for (method, path) in [(Method::DELETE, "/recharges"), (Method::PUT, "/data"), (Method::GET, "/longtask")] {
+    for (method, path) in [
+        (Method::DELETE, "/recharges"),
+        (Method::PUT, "/data"),
+        (Method::GET, "/longtask"),
+    ] {
         send(api.request(method, path)).await.problem(405);
     }
 }

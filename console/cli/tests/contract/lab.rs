@@ -10,10 +10,9 @@ use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How long the lab may take to be ready, seeding included, in an unoptimised build.
-const READY: Duration = Duration::from_secs(180);
+const READY: Duration = Duration::from_mins(3);
 
 pub struct Lab {
-    pub directory: PathBuf,
     topology: PathBuf,
     secrets: Value,
     cards: AtomicU64,
@@ -44,13 +43,19 @@ impl Lab {
     }
 
     pub fn secret(&self, name: &str) -> &str {
-        self.secrets[name].as_str().unwrap_or_else(|| panic!("secrets.json has no {name}"))
+        self.secrets[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("secrets.json has no {name}"))
     }
 
     /// An instance by its name.
     pub fn instance(&self, name: &str) -> kit::topology::Instance {
         let topology = self.topology();
-        topology.instances.into_iter().find(|instance| instance.name == name).unwrap_or_else(|| panic!("no {name}"))
+        topology
+            .instances
+            .into_iter()
+            .find(|instance| instance.name == name)
+            .unwrap_or_else(|| panic!("no {name}"))
     }
 
     /// The address of an instance's admin surface.
@@ -72,7 +77,11 @@ impl Lab {
 
     /// A word that no other test and no other run uses.
     pub fn own_name(&self, prefix: &str) -> String {
-        format!("{prefix}-{}-{}", std::process::id(), self.names.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{prefix}-{}-{}",
+            std::process::id(),
+            self.names.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// Held by tests that need the cache, the workers and all instances left alone.
@@ -107,7 +116,8 @@ fn start() -> Result<Lab, String> {
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
     clear_left_behind(parent);
     let directory = parent.join(format!("contract-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    std::fs::create_dir_all(&directory)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
     let log = std::fs::File::create(directory.join("up.txt")).map_err(|error| error.to_string())?;
     let mut child = Command::new(env!("CARGO_BIN_EXE_recarga"))
         .args(["up", "--no-console", "--free-ports", "--dir"])
@@ -133,11 +143,11 @@ fn start() -> Result<Lab, String> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let secrets = std::fs::read(directory.join("secrets.json")).map_err(|error| error.to_string())?;
+    let secrets =
+        std::fs::read(directory.join("secrets.json")).map_err(|error| error.to_string())?;
     let secrets = serde_json::from_slice(&secrets).map_err(|error| error.to_string())?;
     let count = || AtomicU64::new(1);
     Ok(Lab {
-        directory,
         topology,
         secrets,
         cards: count(),
@@ -150,8 +160,14 @@ fn start() -> Result<Lab, String> {
 
 /// Ready is: everything runs, and everything says so itself.
 fn is_ready(topology: &Path) -> bool {
-    let Ok(topology) = kit::Topology::load(topology) else { return false };
-    topology.instances.len() >= 14 && topology.instances.iter().all(|instance| answers(instance.admin))
+    let Ok(topology) = kit::Topology::load(topology) else {
+        return false;
+    };
+    topology.instances.len() >= 14
+        && topology
+            .instances
+            .iter()
+            .all(|instance| answers(instance.admin))
 }
 
 fn answers(admin: std::net::SocketAddr) -> bool {

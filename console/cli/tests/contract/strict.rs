@@ -16,7 +16,11 @@ impl Drop for Stopped {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[tokio::test]
@@ -26,8 +30,20 @@ async fn open_calls_need_a_token() {
     let source = |role: &str| format!("topology:{}#{role}", lab.topology_path().display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_recarga"));
     command
-        .args(["serve", "gateway", "--instance", "gateway-9", "--auth", "strict"])
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--admin-listen", &format!("127.0.0.1:{admin_port}")])
+        .args([
+            "serve",
+            "gateway",
+            "--instance",
+            "gateway-9",
+            "--auth",
+            "strict",
+        ])
+        .args([
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--admin-listen",
+            &format!("127.0.0.1:{admin_port}"),
+        ])
         .env("RECARGA_OPERATOR_TOKEN", lab.secret("operator_token"))
         .env("RECARGA_SIGNING_KEY", lab.secret("signing_key"))
         .stdin(Stdio::null())
@@ -38,10 +54,14 @@ async fn open_calls_need_a_token() {
     }
     let _gateway = Stopped(command.spawn().unwrap());
     let api = Api::at(&format!("http://127.0.0.1:{port}"));
-    eventually(Duration::from_secs(20), "the strict gateway is up", || async {
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        tokio::net::TcpStream::connect(address).await.ok()
-    })
+    eventually(
+        Duration::from_secs(20),
+        "the strict gateway is up",
+        || async {
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+            tokio::net::TcpStream::connect(address).await.ok()
+        },
+    )
     .await;
     let ready = Api::at(&format!("http://127.0.0.1:{admin_port}"));
     eventually(Duration::from_secs(20), "it is ready", || async {
@@ -49,11 +69,22 @@ async fn open_calls_need_a_token() {
     })
     .await;
 
-    for path in ["/data", "/process", "/trips/total", "/trips/1", "/users/count", "/stations", "/task/1"] {
+    for path in [
+        "/data",
+        "/process",
+        "/trips/total",
+        "/trips/1",
+        "/users/count",
+        "/stations",
+        "/task/1",
+    ] {
         api.get(path).await.problem(401);
     }
     let off = api.get("/token").await;
-    assert!(matches!(off.status, 401 | 403 | 404 | 405), "the demo token is off: {off}");
+    assert!(
+        matches!(off.status, 401 | 403 | 404 | 405),
+        "the demo token is off: {off}"
+    );
     let token = api.sign_in("student1", "password").await;
     api.with_token(&token).get("/trips/total").await.expect(200);
 }
