@@ -1,2 +1,39 @@
-//! Placeholder.
-fn main() {}
+//! The binary `recarga`: parses the command line, builds what it asks for, runs it.
+
+mod arguments;
+mod commands;
+mod documents;
+mod exit;
+mod progress;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Before anything else: this becomes the store, in this very process.
+    if let Command::GuardChild(child) = arguments.command {
+        let error = host::guard::become_child(child.signal, child.guard, &child.command);
+        return exit::report(&error.into());
+    }
+    match runtime(&arguments.command).map(|runtime| runtime.block_on(commands::run(arguments))) {
+        // Not returned from: a thread that waits for standard input would hold the runtime open.
+        Ok(Ok(code)) => std::process::exit(i32::from(code)),
+        Ok(Err(error)) => exit::report(&error),
+        Err(error) => exit::report(&error.into()),
+    }
+}
+
+/// A guard only waits, so one thread does; with one, the kernel also knows it as the parent of its child.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    match command {
+        Command::Guard(_) | Command::Health(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    }
+    .enable_all()
+    .build()
+}

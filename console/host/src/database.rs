@@ -16,24 +16,32 @@ use crate::{
     layout::Secrets,
 };
 
-/// The city to fill an empty database with.
-pub type Plan = ();
-
 fn failed(context: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
     move |source| Error::Database { context, source }
 }
 
 /// Brings the schema up to date, fills an empty database, and sets the operator's password.
-pub async fn prepare(url: &str, plan: Plan, secrets: &Secrets, events: &Events) -> Result<()> {
+pub async fn prepare(
+    url: &str,
+    plan: seed::Plan,
+    secrets: &Secrets,
+    events: &Events,
+) -> Result<()> {
     let pool = connect(url).await?;
-    let began = Instant::now();
-    seed::MIGRATOR.run(&pool).await?;
-    events.send(UpEvent::Migrated {
-        took: began.elapsed(),
-    });
+    migrate(&pool, events).await?;
     fill(&pool, plan, events).await?;
     set_operator_password(&pool, &secrets.operator_password).await?;
     pool.close().await;
+    Ok(())
+}
+
+/// Brings the schema up to date.
+pub async fn migrate(pool: &PgPool, events: &Events) -> Result<()> {
+    let began = Instant::now();
+    seed::MIGRATOR.run(pool).await?;
+    events.send(UpEvent::Migrated {
+        took: began.elapsed(),
+    });
     Ok(())
 }
 
@@ -47,16 +55,21 @@ pub async fn connect(url: &str) -> Result<PgPool> {
         .map_err(failed("connecting to the database"))
 }
 
-async fn fill(pool: &PgPool, plan: Plan, events: &Events) -> Result<()> {
-    let seeded: bool = sqlx::query_scalar("select exists (select from travel.users)")
-        .fetch_one(pool)
-        .await
-        .map_err(failed("looking"))?;
-    if seeded {
+/// Writes the city, unless there is one already.
+pub async fn fill(pool: &PgPool, plan: seed::Plan, events: &Events) -> Result<()> {
+    if seed::is_seeded(pool).await? {
         events.send(UpEvent::AlreadySeeded);
         return Ok(());
     }
     let began = Instant::now();
+    seed::run(pool, plan, |progress| {
+        events.send(UpEvent::Seeding {
+            stage: progress.table.to_owned(),
+            done: progress.done,
+            total: progress.total,
+        });
+    })
+    .await?;
     events.send(UpEvent::Seeded {
         took: began.elapsed(),
     });

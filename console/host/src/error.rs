@@ -76,8 +76,8 @@ pub enum Error {
     },
     #[error("migrating the database: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("filling the database: {0:#}")]
-    Seed(anyhow::Error),
+    #[error("filling the database: {0}")]
+    Seed(#[from] seed::Error),
     #[error(transparent)]
     Topology(#[from] kit::topology::Error),
 }

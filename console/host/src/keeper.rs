@@ -79,6 +79,9 @@ async fn keep(
             Ok(Err(error)) => format!("cannot start {}: {error}", inner.program.display()),
             Ok(Ok(mut child)) => {
                 inner.set_process(&job, State::Starting, child.id());
+                // Kept to the end: waiting for a child closes what is left in it, and the end of this pipe means
+                // "stop", which after a signal would count as the second word and mean "now".
+                let _pipe = child.stdin.take();
                 let came_up = |pid| {
                     inner.set_process(&job, State::Running, pid);
                     progress.send_replace(Progress::Ready);

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::{
     account::Account,
@@ -38,6 +38,8 @@ pub struct Scratch {
 #[derive(Debug)]
 struct Guarded {
     child: Child,
+    /// Its end means "stop"; kept apart, because waiting for a child closes what is left in it.
+    _pipe: Option<ChildStdin>,
     log: PathBuf,
 }
 
@@ -144,7 +146,7 @@ fn guarded(program: &Path, launch: &Launch, log: PathBuf) -> Result<Guarded> {
     let errors = output
         .try_clone()
         .map_err(|source| Error::on_path(&log, source))?;
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .args(launch.guard_arguments())
         .stdin(Stdio::piped())
         .stdout(output)
@@ -152,7 +154,11 @@ fn guarded(program: &Path, launch: &Launch, log: PathBuf) -> Result<Guarded> {
         .process_group(0)
         .spawn()
         .map_err(Error::doing(format!("starting {}", program.display())))?;
-    Ok(Guarded { child, log })
+    Ok(Guarded {
+        _pipe: child.stdin.take(),
+        child,
+        log,
+    })
 }
 
 async fn wait<F: Future<Output = bool>>(

@@ -204,7 +204,12 @@ impl Supervisor {
     }
 
     pub(crate) fn add_store(&self, store: Store) {
-        self.inner.change(|topology| topology.stores.push(store));
+        self.inner.change(|topology| {
+            topology.stores.push(store);
+            topology
+                .stores
+                .sort_by(|left, right| left.kind.cmp(&right.kind));
+        });
     }
 
     /// Starts a store and waits until it answers.

@@ -39,7 +39,7 @@ pub struct Options {
     /// Use this Redis instead of a private one.
     pub redis_url: Option<String>,
     /// The city that an empty database is filled with.
-    pub plan: database::Plan,
+    pub plan: seed::Plan,
 }
 
 /// A lab that runs in this process's care.

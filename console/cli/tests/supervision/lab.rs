@@ -108,7 +108,10 @@ impl Lab {
     /// Every process of the lab but its supervisor: services, stores, guards.
     pub fn processes(&self) -> Vec<u32> {
         let topology = self.topology();
-        let instances = topology.instances.iter().filter_map(|instance| instance.pid);
+        let instances = topology
+            .instances
+            .iter()
+            .filter_map(|instance| instance.pid);
         let stores = topology.stores.iter().filter_map(|store| store.pid);
         instances
             .chain(stores)
@@ -200,7 +203,10 @@ fn children(pid: u32) -> Vec<u32> {
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let path = task.unwrap().path().join("children");
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        children.extend(text.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+        children.extend(
+            text.split_whitespace()
+                .map(|pid| pid.parse::<u32>().unwrap()),
+        );
     }
     children
 }

@@ -28,9 +28,7 @@ async fn what_dies_comes_back_and_down_leaves_nothing() {
         assert_eq!(again.address, store.address);
     }
 
-    let second = lab
-        .recarga(&["up", "--no-console", "--free-ports"])
-        .await;
+    let second = lab.recarga(&["up", "--no-console", "--free-ports"]).await;
     assert!(second.status.success());
     let text = String::from_utf8(second.stdout).unwrap();
     assert!(text.contains("a lab runs here already"), "{text}");
@@ -77,7 +75,9 @@ async fn nothing_outlives_a_killed_supervisor_and_the_next_lab_takes_over() {
     let folder = lab.into_folder();
     let mut again = Lab::spawn(folder, &["--free-ports"]);
     again
-        .line("the city is kept", |line| line.contains("city is there already"))
+        .line("the city is kept", |line| {
+            line.contains("city is there already")
+        })
         .await;
     again
         .line("the lab is ready", |line| line.starts_with("ready: "))

@@ -9,7 +9,9 @@ use crate::lab::{RECARGA, gone};
 #[tokio::test]
 async fn throw_away_stores_answer_and_are_gone_afterwards() {
     let scratch = Scratch::start(Path::new(RECARGA)).await.unwrap();
-    let pool = sqlx::PgPool::connect(&scratch.database_url()).await.unwrap();
+    let pool = sqlx::PgPool::connect(&scratch.database_url())
+        .await
+        .unwrap();
     let user: String = sqlx::query_scalar("select current_user::text")
         .fetch_one(&pool)
         .await

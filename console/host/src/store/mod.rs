@@ -27,8 +27,9 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(15);
 /// Where the stores' data go when the lab's folder cannot be reached by the account they run as.
 const SHARED: &str = "/var/lib/recarga";
 
-/// The file that says whose stores these are.
+/// The files that say whose stores these are: the lab's number, and its folder.
 const OWNER: &str = "lab-id";
+const FOLDER: &str = "lab-folder";
 
 /// Finds or makes the folder of the stores' data.
 pub fn place(layout: &Layout, secrets: &Secrets) -> Result<PathBuf> {
@@ -45,6 +46,7 @@ pub fn place(layout: &Layout, secrets: &Secrets) -> Result<PathBuf> {
     } else if link.is_dir() || reachable {
         link
     } else {
+        sweep(Path::new(SHARED));
         let folder = Path::new(SHARED).join(stable_name(layout.root()));
         symlink(&folder, &link).map_err(|source| Error::on_path(&link, source))?;
         folder
@@ -56,7 +58,11 @@ pub fn place(layout: &Layout, secrets: &Secrets) -> Result<PathBuf> {
     }
     fs::create_dir_all(&folder).map_err(|source| Error::on_path(&folder, source))?;
     set_mode(&folder, 0o755)?;
-    fs::write(&owner, &secrets.lab_id).map_err(|source| Error::on_path(&owner, source))?;
+    let root = layout.root().as_os_str().as_encoded_bytes();
+    for (name, content) in [(OWNER, secrets.lab_id.as_bytes()), (FOLDER, root)] {
+        let path = folder.join(name);
+        fs::write(&path, content).map_err(|source| Error::on_path(&path, source))?;
+    }
     if let Some(account) = accounts.iter().find(|account| !account.can_enter(&folder)) {
         return Err(Error::Invalid(format!(
             "the account with number {} cannot reach {}; run the lab from a folder that other accounts may pass through",
@@ -67,6 +73,16 @@ pub fn place(layout: &Layout, secrets: &Secrets) -> Result<PathBuf> {
     folder
         .canonicalize()
         .map_err(|source| Error::on_path(&folder, source))
+}
+
+/// Removes the stores of labs whose folders have been removed.
+fn sweep(shared: &Path) {
+    for entry in fs::read_dir(shared).into_iter().flatten().flatten() {
+        let folder = fs::read_to_string(entry.path().join(FOLDER));
+        if folder.is_ok_and(|folder| !Path::new(&folder).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The same folder always gives the same name, and no two folders share one.
@@ -130,6 +146,23 @@ mod tests {
         assert_eq!(name, stable_name(Path::new("/root/recarga/.recarga")));
         assert_ne!(name, stable_name(Path::new("/root/other/.recarga")));
         assert_eq!(name.len(), 16);
+    }
+
+    #[test]
+    fn stores_without_their_lab_are_swept() {
+        let shared = tempfile::tempdir().unwrap();
+        let lab = tempfile::tempdir().unwrap();
+        for (name, folder) in [("here", lab.path()), ("gone", Path::new("/not/there"))] {
+            fs::create_dir(shared.path().join(name)).unwrap();
+            fs::write(
+                shared.path().join(name).join(FOLDER),
+                folder.to_str().unwrap(),
+            )
+            .unwrap();
+        }
+        sweep(shared.path());
+        assert!(shared.path().join("here").exists());
+        assert!(!shared.path().join("gone").exists());
     }
 
     #[test]

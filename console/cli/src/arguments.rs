@@ -1,0 +1,353 @@
+//! The command line: every subcommand and flag.
+
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::{Count, guard::StopSignal};
+
+use crate::{commands::serve::Service, exit};
+
+/// A whole distributed system on your machine: watch it, load it, break it.
+#[derive(Debug, Parser)]
+#[command(name = "recarga", version, after_help = exit::HELP, propagate_version = true)]
+pub struct Arguments {
+    /// The lab's folder.
+    #[arg(long, global = true, env = "RECARGA_DIR", default_value = ".recarga")]
+    pub dir: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start everything, and open the console when there is a terminal; attaches when it runs already.
+    Up(Up),
+    /// Stop the lab that runs in this folder.
+    Down,
+    /// Show what runs, and how it is.
+    Status(Status),
+    /// Say what is missing on this machine, and the command that installs it.
+    Doctor(Doctor),
+    /// Run one service in the foreground.
+    Serve(Serve),
+    /// Bring a database's schema up to date.
+    Migrate(Database),
+    /// Fill an empty database with a city.
+    Seed(Seed),
+    /// Watch and steer a running lab.
+    Console(Console),
+    /// Send traffic without the console.
+    Load(Load),
+    /// Print the logs of the instances, merged.
+    Logs(Logs),
+    /// Change how many instances of a role run.
+    Scale(Scale),
+    /// Measure a running lab.
+    Bench(Bench),
+    /// Print the public calls and what answers them.
+    Routes(Routes),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+    /// For developers: run the tests against throw-away stores.
+    Test(Test),
+    /// Exit with 0 when a health URL answers 2xx.
+    #[command(hide = true)]
+    Health(Health),
+    /// Run a store under the supervisor's eye.
+    #[command(hide = true)]
+    Guard(Guard),
+    /// Become a store.
+    #[command(hide = true, name = host::guard::CHILD_COMMAND)]
+    GuardChild(GuardChild),
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// How large a city an empty database is filled with.
+    #[arg(long, value_enum, default_value_t)]
+    pub scale: seed::Scale,
+    /// The number that the city grows from; the same number gives the same city.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many instances of a role, such as gateway=5; may be repeated.
+    #[arg(long, value_name = "ROLE=N", value_delimiter = ',')]
+    pub instances: Vec<Count>,
+    /// Install what is missing without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Do not open the console; print lines and run until stopped.
+    #[arg(long)]
+    pub no_console: bool,
+    /// One plain line per event, also on a terminal.
+    #[arg(long)]
+    pub plain: bool,
+    /// The public port, where the balancer listens.
+    #[arg(long, env = "RECARGA_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// The cache's published port.
+    #[arg(long, env = "RECARGA_CACHE_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cache_port: Option<u16>,
+    /// The worker's published port.
+    #[arg(long, env = "RECARGA_WORKER_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub worker_port: Option<u16>,
+    /// The queue's published port.
+    #[arg(long, env = "RECARGA_QUEUE_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub queue_port: Option<u16>,
+    /// Any free ports instead of 8000, 5004, 5005 and 5006.
+    #[arg(long)]
+    pub free_ports: bool,
+    /// The address of the public port; everything else stays on loopback.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub address: IpAddr,
+    /// Use this PostgreSQL (15 or newer) instead of a private one.
+    #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Use this Redis (7.0 or newer) instead of a private one.
+    #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// One JSON document for scripts.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Install what is missing.
+    #[arg(long)]
+    pub install: bool,
+    /// Without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_value_name = "ROLE", subcommand_help_heading = "Roles")]
+pub struct Serve {
+    #[command(subcommand)]
+    pub service: Service,
+}
+
+#[derive(Debug, Args)]
+pub struct Database {
+    /// The PostgreSQL to work on; by default that of the lab running in this folder.
+    #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Seed {
+    #[command(flatten)]
+    pub database: Database,
+    /// How large the city is.
+    #[arg(long, value_enum, default_value_t)]
+    pub scale: seed::Scale,
+    /// The number that the city grows from; the same number gives the same city.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Let the user `operator` sign in with this password; without it that user stays locked.
+    #[arg(long, env = "RECARGA_OPERATOR_PASSWORD", hide_env_values = true)]
+    pub operator_password: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Console {
+    /// Find the services by DNS, as in containers, instead of through the lab's folder.
+    #[arg(long)]
+    pub dns: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Load {
+    /// Where to; by default the lab running in this folder.
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Let the target be another machine.
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// Which calls: contract, reads, or weights such as balance=3,recharge=1.
+    #[arg(long, default_value = "contract")]
+    pub mix: load::Mix,
+    /// Closed loop: connections that each send the next request after the last answer.
+    #[arg(long, default_value_t = 8)]
+    pub connections: u32,
+    /// Open loop instead: this many requests a second, whatever the system does.
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Open loop: independent arrivals instead of even ones.
+    #[arg(long, requires = "rate")]
+    pub poisson: bool,
+    /// How long, such as 30s or 5m.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub duration: Duration,
+    /// Draws the calls; the same number gives the same sequence.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The report as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Roles or instances, such as gateway or gateway-1; all of them by default.
+    pub filter: Vec<String>,
+    /// Go on printing what is added.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many lines of each instance to begin with.
+    #[arg(long, short, default_value_t = 50)]
+    pub lines: usize,
+    /// The lines as they are, one JSON object each.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// Roles and numbers, such as gateway=5.
+    #[arg(required = true, value_name = "ROLE=N")]
+    pub counts: Vec<Count>,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// What to measure.
+    #[arg(value_enum)]
+    pub what: Measure,
+    /// Where to; by default the lab running in this folder.
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Connections that each send the next request after the last answer.
+    #[arg(long, short, default_value_t = 32)]
+    pub connections: u32,
+    /// How long to measure, such as 10s.
+    #[arg(long, short, default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// The result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measure {
+    /// Cached GET /data through balancer and gateways.
+    Edge,
+    /// POST /recharges: one durable transaction each.
+    Recharges,
+}
+
+#[derive(Debug, Args)]
+pub struct Routes {
+    /// The whole OpenAPI document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Install what is missing without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// For `cargo test --workspace`, such as -p travel or -- a_test_name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Such as http://127.0.0.1:9000/readyz.
+    pub url: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Guard {
+    #[arg(long)]
+    pub signal: StopSignal,
+    /// Seconds before the command is killed.
+    #[arg(long)]
+    pub patience: u64,
+    #[arg(long, requires = "gid")]
+    pub uid: Option<u32>,
+    #[arg(long, requires = "uid")]
+    pub gid: Option<u32>,
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct GuardChild {
+    pub signal: StopSignal,
+    pub guard: u32,
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `90`, `90s`, `1500ms`, `5m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is not a duration such as 30s, 1500ms or 5m"))?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "" | "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_mins(number)),
+        "h" => Ok(Duration::from_hours(number)),
+        unit => Err(format!("{unit:?} is none of ms, s, m, h")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [
+            ("90", Ok(90_000)),
+            ("30s", Ok(30_000)),
+            ("1500ms", Ok(1_500)),
+            ("5m", Ok(300_000)),
+            ("1h", Ok(3_600_000)),
+            ("", Err(())),
+            ("5 fortnights", Err(())),
+            ("-1s", Err(())),
+        ] {
+            let parsed = duration(text)
+                .map(|duration| duration.as_millis())
+                .map_err(drop);
+            assert_eq!(parsed, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tests_take_their_own_flags() {
+        let arguments =
+            Arguments::parse_from(["recarga", "test", "--yes", "-p", "travel", "--", "name"]);
+        let Command::Test(test) = arguments.command else {
+            panic!("not the test command");
+        };
+        assert!(test.yes);
+        assert_eq!(test.arguments, ["-p", "travel", "--", "name"]);
+    }
+}

@@ -1,0 +1,14 @@
+//! `recarga down`: stops the lab of a folder, from any terminal.
+
+use std::path::Path;
+
+use anyhow::Result;
+use host::control::Client;
+
+use crate::{exit, terminal::say};
+
+pub async fn run(directory: &Path) -> Result<u8> {
+    Client::connect(directory).await?.stop().await?;
+    say("everything is stopped");
+    Ok(exit::SUCCESS)
+}

@@ -1,0 +1,57 @@
+//! The subcommands, one module each.
+
+mod bench;
+mod completions;
+mod console;
+mod database;
+mod doctor;
+mod down;
+mod guard;
+mod health;
+mod load;
+mod logs;
+mod routes;
+mod scale;
+pub mod serve;
+mod status;
+mod test;
+mod up;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::arguments::{Arguments, Command};
+
+/// Runs what was asked for; the exit code.
+pub async fn run(arguments: Arguments) -> Result<u8> {
+    let directory = arguments.dir;
+    match arguments.command {
+        Command::Up(up) => up::run(&directory, up).await,
+        Command::Down => down::run(&directory).await,
+        Command::Status(status) => status::run(&directory, &status).await,
+        Command::Doctor(doctor) => doctor::run(&directory, &doctor),
+        Command::Serve(serve) => serve::run(serve.service).await,
+        Command::Migrate(database) => database::migrate(&directory, database).await,
+        Command::Seed(seed) => database::fill(&directory, seed).await,
+        Command::Console(console) => console::run(&directory, &console).await,
+        Command::Load(load) => load::run(&directory, load).await,
+        Command::Logs(logs) => logs::run(&directory, &logs).await,
+        Command::Scale(scale) => scale::run(&directory, &scale).await,
+        Command::Bench(bench) => bench::run(&directory, &bench).await,
+        Command::Routes(routes) => routes::run(&routes),
+        Command::Completions(completions) => completions::run(&completions),
+        Command::Test(test) => test::run(test).await,
+        Command::Health(health) => health::run(&health).await,
+        Command::Guard(guard) => guard::run(guard).await,
+        Command::GuardChild(_) => unreachable!("handled before the runtime was made"),
+    }
+}
+
+/// The given address, or the front door of the lab that runs in the folder.
+fn target(given: Option<String>, directory: &Path) -> Result<String> {
+    match given {
+        Some(target) => Ok(target),
+        None => Ok(host::running_topology(directory)?.public_url),
+    }
+}

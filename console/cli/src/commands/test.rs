@@ -1,0 +1,48 @@
+//! `recarga test`: the workspace's tests, against stores that are thrown away afterwards.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use anyhow::{Context as _, Result};
+use host::Scratch;
+
+use super::doctor;
+use crate::{
+    arguments::Test,
+    terminal::{say, tell},
+};
+
+pub async fn run(arguments: Test) -> Result<u8> {
+    doctor::ensure(arguments.yes)?;
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    let scratch = Scratch::start(&program).await?;
+    say("PostgreSQL and Redis for the tests are up");
+    // The tests get the signals of the terminal themselves; this only outlives them to clean up.
+    let shutdown = kit::Shutdown::on_signals()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = tokio::process::Command::new(cargo);
+    command
+        .args(["test", "--workspace"])
+        .args(&arguments.arguments)
+        .env("DATABASE_URL", scratch.database_url())
+        .env("RECARGA_TEST_REDIS_URL", scratch.redis_url())
+        .kill_on_drop(true);
+    let status = async {
+        let mut child = command.spawn().context("starting cargo test")?;
+        tokio::select! {
+            status = child.wait() => status.context("waiting for cargo test"),
+            () = shutdown.requested() => {
+                let _ = child.kill().await;
+                child.wait().await.context("waiting for cargo test")
+            }
+        }
+    }
+    .await;
+    if let Err(error) = scratch.stop().await {
+        tell(format_args!("warning: {error}"));
+    }
+    let status = status?;
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

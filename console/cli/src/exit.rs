@@ -1,0 +1,46 @@
+//! Exit codes, and how a failure is told.
+
+use std::process::ExitCode;
+
+use crate::terminal::tell;
+
+/// Everything went well.
+pub const SUCCESS: u8 = 0;
+/// Something failed, and the words say what.
+pub const FAILURE: u8 = 1;
+/// PostgreSQL or Redis is missing on this machine.
+pub const MISSING: u8 = 3;
+/// A port is taken by another program.
+pub const PORT_TAKEN: u8 = 4;
+/// No lab is running here.
+pub const NOT_RUNNING: u8 = 5;
+/// Stopped by a signal before the work was done.
+pub const INTERRUPTED: u8 = 130;
+
+/// Shown at the end of `--help`.
+pub const HELP: &str = "\
+Exit codes:
+  0    done
+  1    failed; the words say why
+  2    the command line is wrong
+  3    PostgreSQL or Redis is missing (see `recarga doctor`)
+  4    a port is taken by another program
+  5    no lab is running in this folder
+  130  stopped by a signal before it was done
+`recarga test` passes the exit code of the tests on.";
+
+/// Prints a failure with its causes and chooses the code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    tell(format_args!("recarga: {error:#}"));
+    ExitCode::from(code_of(error))
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<host::Error>() {
+        Some(host::Error::Missing { .. }) => MISSING,
+        Some(host::Error::PortTaken { .. }) => PORT_TAKEN,
+        Some(host::Error::NotRunning { .. }) => NOT_RUNNING,
+        Some(host::Error::Interrupted) => INTERRUPTED,
+        _ => FAILURE,
+    }
+}
