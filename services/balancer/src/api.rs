@@ -28,7 +28,10 @@ pub(crate) struct Description {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(crate::page::index, crate::health::health, crate::metrics::metrics), components(schemas(HealthBody, Description)))]
+#[openapi(
+    paths(crate::page::index, crate::health::health, crate::metrics::metrics),
+    components(schemas(HealthBody, Description))
+)]
 struct Document;
 
 /// The calls the balancer answers itself; those of the services behind are merged in by whoever starts it.

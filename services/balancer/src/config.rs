@@ -53,15 +53,22 @@ impl Config {
 
     #[must_use]
     pub fn thresholds(&self) -> Thresholds {
-        Thresholds { rise: self.check_rise, fall: self.check_fall }
+        Thresholds {
+            rise: self.check_rise,
+            fall: self.check_fall,
+        }
     }
 }
 
 /// An origin is a scheme, a host and perhaps a port; a path or a wildcard would silently match nothing.
 fn origin(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     match host {
-        Some(host) if !host.is_empty() && !host.contains(['/', '*', ' ']) => Ok(text.to_ascii_lowercase()),
+        Some(host) if !host.is_empty() && !host.contains(['/', '*', ' ']) => {
+            Ok(text.to_ascii_lowercase())
+        }
         _ => Err("an origin looks like https://lab.example or http://192.0.2.1:3000".to_owned()),
     }
 }

@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "X-Request-Id, Server-Timing, X-Gateway, X-Cache, Age, Idempotency-Replayed, Location, Retry-After",
 );
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+const METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 /// Seconds for which a browser may remember a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
@@ -27,25 +28,38 @@ pub(crate) struct Cors {
 
 impl Cors {
     pub fn new(configured: &[String]) -> Self {
-        Self { configured: configured.into() }
+        Self {
+            configured: configured.into(),
+        }
     }
 
     /// The origin to allow, when the request names one and it may call.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let text = origin.to_str().ok()?;
-        (is_loopback(text) || self.configured.iter().any(|known| known.eq_ignore_ascii_case(text))).then(|| origin.clone())
+        (is_loopback(text)
+            || self
+                .configured
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(text)))
+        .then(|| origin.clone())
     }
 }
 
 /// Whether a page of this origin was served from this machine.
 fn is_loopback(origin: &str) -> bool {
-    let Some(authority) = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) else {
+    let Some(authority) = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))
+    else {
         return false;
     };
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some(""))),
+            Some((host, port)) => (
+                host,
+                port.strip_prefix(':').or(port.is_empty().then_some("")),
+            ),
             None => return false,
         },
         None => match authority.split_once(':') {
@@ -57,14 +71,20 @@ fn is_loopback(origin: &str) -> bool {
     if !port.is_empty() && port.parse::<u16>().is_err() {
         return false;
     }
-    host.eq_ignore_ascii_case("localhost") || host == "::1" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host == "::1"
+        || host
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 pub(crate) async fn apply(State(cors): State<Cors>, request: Request, next: Next) -> Response {
     let allowed = cors.allowed(request.headers());
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_preflight {
         preflight(request.headers(), allowed.is_some())
     } else {
@@ -72,14 +92,21 @@ pub(crate) async fn apply(State(cors): State<Cors>, request: Request, next: Next
     };
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    for name in [header::ACCESS_CONTROL_ALLOW_ORIGIN, header::ACCESS_CONTROL_ALLOW_CREDENTIALS, header::ACCESS_CONTROL_EXPOSE_HEADERS] {
+    for name in [
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+    ] {
         // Only the front door decides this, whatever was said behind it.
         headers.remove(name);
     }
     if let Some(origin) = allowed {
         headers.insert(TIMING_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
     response
@@ -91,8 +118,16 @@ fn preflight(asked: &HeaderMap, allowed: bool) -> Response {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
-        headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers"));
-        if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(allowed_headers) {
+        headers.append(
+            header::VARY,
+            HeaderValue::from_static(
+                "Access-Control-Request-Method, Access-Control-Request-Headers",
+            ),
+        );
+        if let Some(names) = asked
+            .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+            .and_then(allowed_headers)
+        {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
         }
     }
@@ -145,7 +180,13 @@ mod tests {
     #[test]
     fn configured_origins_match_whole() {
         let cors = Cors::new(&["https://lab.example".to_owned()]);
-        let asks = |origin: &'static str| cors.allowed(&HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))])).is_some();
+        let asks = |origin: &'static str| {
+            cors.allowed(&HeaderMap::from_iter([(
+                header::ORIGIN,
+                HeaderValue::from_static(origin),
+            )]))
+            .is_some()
+        };
         assert!(asks("https://lab.example"));
         assert!(!asks("http://lab.example"));
         assert!(!asks("https://lab.example:8443"));
@@ -154,7 +195,9 @@ mod tests {
 
     #[test]
     fn internal_headers_cannot_be_asked_for() {
-        let names = allowed_headers(&HeaderValue::from_static("authorization, X-Recarga-User,content-type, b@d"));
+        let names = allowed_headers(&HeaderValue::from_static(
+            "authorization, X-Recarga-User,content-type, b@d",
+        ));
         assert_eq!(names.unwrap(), "authorization, content-type");
     }
 }

@@ -26,26 +26,50 @@ pub(crate) fn router(document: &OpenApi) -> Result<Router, kit::Error> {
     let text: Bytes = document.to_json().map_err(kit::Error::other)?.into();
     let swagger = Arc::new(utoipa_swagger_ui::Config::from(DOCUMENT));
     Ok(Router::new()
-        .route(DOCUMENT, get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text) }))
-        .route("/docs", get(|headers: HeaderMap| async move { html("docs.html", &headers) }))
-        .route("/docs/", get(|headers: HeaderMap| async move { html("docs.html", &headers) }))
+        .route(
+            DOCUMENT,
+            get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text) }),
+        )
+        .route(
+            "/docs",
+            get(|headers: HeaderMap| async move { html("docs.html", &headers) }),
+        )
+        .route(
+            "/docs/",
+            get(|headers: HeaderMap| async move { html("docs.html", &headers) }),
+        )
         .route("/docs/{*path}", get(swagger_file).with_state(swagger))
-        .route("/redoc", get(|headers: HeaderMap| async move { html("redoc.html", &headers) })))
+        .route(
+            "/redoc",
+            get(|headers: HeaderMap| async move { html("redoc.html", &headers) }),
+        ))
 }
 
 fn html(name: &str, request: &HeaderMap) -> Response {
     let mut response = page::file(name, request);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(CONTENT_SECURITY_POLICY),
+    );
     response
 }
 
-async fn swagger_file(State(config): State<Arc<utoipa_swagger_ui::Config<'static>>>, Path(path): Path<String>) -> Response {
+async fn swagger_file(
+    State(config): State<Arc<utoipa_swagger_ui::Config<'static>>>,
+    Path(path): Path<String>,
+) -> Response {
     match utoipa_swagger_ui::serve(&path, config) {
         Ok(Some(file)) => {
             let compressed = file.gzpipped;
-            let mut response = ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response();
+            let mut response = (
+                [(header::CONTENT_TYPE, file.content_type)],
+                file.bytes.into_owned(),
+            )
+                .into_response();
             if compressed {
-                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             }
             page::harden(response.headers_mut());
             response

@@ -26,7 +26,11 @@ pub(crate) struct Front {
     pub body_limit: usize,
 }
 
-pub(crate) async fn forward(State(front): State<Front>, ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request) -> Response {
+pub(crate) async fn forward(
+    State(front): State<Front>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let label = RouteLabel(front.routes.label(request.uri().path()));
     let mut response = match front.answer(client, request).await {
         Ok(response) => response,
@@ -49,9 +53,13 @@ impl Front {
             return Err(self.too_large());
         }
         strip_internal(request.headers_mut());
-        let patience = RequestContext::current().map_or(self.timeout, |context| context.remaining());
-        let options =
-            ForwardOptions { deadline: Instant::now() + patience.min(self.timeout), client: Some(client), forwarded: Forwarded::Replace };
+        let patience =
+            RequestContext::current().map_or(self.timeout, |context| context.remaining());
+        let options = ForwardOptions {
+            deadline: Instant::now() + patience.min(self.timeout),
+            client: Some(client),
+            forwarded: Forwarded::Replace,
+        };
         let limit = self.body_limit;
         let request = request.map(|body| Limited::new(body, limit));
         match self.forwarder.forward(request, options).await {
@@ -65,7 +73,13 @@ impl Front {
     }
 
     fn too_large(&self) -> Problem {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request's body may have at most {} bytes", self.body_limit))
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "The request's body may have at most {} bytes",
+                self.body_limit
+            ),
+        )
     }
 }
 
@@ -74,7 +88,9 @@ fn report(error: &ForwardError) {
     if !error.status().is_server_error() {
         return;
     }
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let id = RequestContext::current_id();
     tracing::debug!(request_id = id.as_deref(), error = %error, cause, "a request could not be forwarded");
 }

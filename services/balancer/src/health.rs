@@ -42,5 +42,6 @@ pub(crate) async fn health(State(health): State<Health>) -> Response {
 
 /// What older clients read at `/`.
 pub(crate) fn describe(health: &Health) -> Response {
-    Json(json!({"service": "Load Balancer", "status": "running", "gateways": health.pool.health()})).into_response()
+    Json(json!({"service": "Load Balancer", "status": "running", "gateways": health.pool.health()}))
+        .into_response()
 }

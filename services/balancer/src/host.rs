@@ -32,10 +32,26 @@ impl HostMetrics {
 pub(crate) fn watch(instance: &Instance, shutdown: Shutdown) {
     let metrics = HostMetrics::default();
     instance.metrics().register(|registry| {
-        registry.register("recarga_host_cpu_ratio", "Busy share of all cores of this machine, 0 to 1", metrics.cpu.clone());
-        registry.register("recarga_host_memory_used_bytes", "Memory in use on this machine", metrics.memory_used.clone());
-        registry.register("recarga_host_memory_total_bytes", "Memory of this machine", metrics.memory_total.clone());
-        registry.register("recarga_host_cores", "Cores of this machine", metrics.cores.clone());
+        registry.register(
+            "recarga_host_cpu_ratio",
+            "Busy share of all cores of this machine, 0 to 1",
+            metrics.cpu.clone(),
+        );
+        registry.register(
+            "recarga_host_memory_used_bytes",
+            "Memory in use on this machine",
+            metrics.memory_used.clone(),
+        );
+        registry.register(
+            "recarga_host_memory_total_bytes",
+            "Memory of this machine",
+            metrics.memory_total.clone(),
+        );
+        registry.register(
+            "recarga_host_cores",
+            "Cores of this machine",
+            metrics.cores.clone(),
+        );
     });
     instance.spawn(async move {
         loop {

@@ -24,12 +24,21 @@ pub use config::Config;
 
 /// Serves until the shutdown. `document` describes every public call, those of the services included; `/docs`, `/redoc` and
 /// `/openapi.json` show it, and metrics name routes by its paths.
-pub async fn run(listeners: Listeners, config: Config, document: utoipa::openapi::OpenApi, shutdown: Shutdown) -> Result<(), kit::Error> {
+pub async fn run(
+    listeners: Listeners,
+    config: Config,
+    document: utoipa::openapi::OpenApi,
+    shutdown: Shutdown,
+) -> Result<(), kit::Error> {
     let service = Service::new("balancer", &config.common, shutdown.clone());
     let instance = service.instance().clone();
 
     let metrics = instance.metrics().register(Metrics::register);
-    let settings = PoolSettings { thresholds: config.thresholds(), check: config.check(), ..PoolSettings::new("gateway") };
+    let settings = PoolSettings {
+        thresholds: config.thresholds(),
+        check: config.check(),
+        ..PoolSettings::new("gateway")
+    };
     let pool = Pool::new(settings, &metrics);
     let endpoints = config.gateways.clone().watch(shutdown.clone()).await;
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
@@ -41,7 +50,10 @@ pub async fn run(listeners: Listeners, config: Config, document: utoipa::openapi
         timeout: config.forward_timeout(),
         body_limit: config.body_limit_bytes,
     };
-    let state = health::Health { instance: instance.clone(), pool: pool.clone() };
+    let state = health::Health {
+        instance: instance.clone(),
+        pool: pool.clone(),
+    };
     let public = Router::new()
         .route("/", get(page::index))
         .route("/health", get(health::health))
@@ -50,8 +62,14 @@ pub async fn run(listeners: Listeners, config: Config, document: utoipa::openapi
         .route("/assets/{*path}", get(page::asset))
         .merge(documents::router(&document)?)
         .fallback_service(front::forward.with_state(front))
-        .layer(middleware::from_fn_with_state(cors::Cors::new(&config.cors_origins), cors::apply));
-    let admin = Router::new().route("/admin/upstreams", get(move || async move { Json(pool.snapshot()) }));
+        .layer(middleware::from_fn_with_state(
+            cors::Cors::new(&config.cors_origins),
+            cors::apply,
+        ));
+    let admin = Router::new().route(
+        "/admin/upstreams",
+        get(move || async move { Json(pool.snapshot()) }),
+    );
 
     service
         .own_health()

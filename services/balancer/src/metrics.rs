@@ -8,5 +8,8 @@ use kit::Instance;
 #[utoipa::path(get, path = "/metrics", tag = "balancer", summary = "The balancer's Prometheus text",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(instance): State<Instance>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, kit::metrics::CONTENT_TYPE)], instance.metrics().encode())
+    (
+        [(header::CONTENT_TYPE, kit::metrics::CONTENT_TYPE)],
+        instance.metrics().encode(),
+    )
 }

@@ -29,10 +29,15 @@ pub(crate) async fn index(State(state): State<Health>, request: HeaderMap) -> Re
         health::describe(&state)
     } else {
         let mut page = file("index.html", &request);
-        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+        page.headers_mut().insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(CONTENT_SECURITY_POLICY),
+        );
         page
     };
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept"));
     response
 }
 
@@ -47,10 +52,20 @@ pub(crate) fn file(path: &str, request: &HeaderMap) -> Response {
         return Problem::not_found("There is no such file").into_response();
     };
     let tag = entity_tag(&file.metadata.sha256_hash());
-    let known = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
-    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { axum::body::Body::from(file.data).into_response() };
+    let known = request
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        axum::body::Body::from(file.data).into_response()
+    };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(content_type(path)),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
@@ -61,8 +76,14 @@ pub(crate) fn file(path: &str, request: &HeaderMap) -> Response {
 
 /// What every page and file says to browsers.
 pub(crate) fn harden(headers: &mut HeaderMap) {
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
 }
 
 fn entity_tag(hash: &[u8; 32]) -> String {
@@ -90,11 +111,18 @@ fn content_type(path: &str) -> &'static str {
 fn prefers_json(headers: &HeaderMap) -> bool {
     let mut json = 0.0_f32;
     let mut html = 0.0_f32;
-    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let ranges = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
     for range in ranges {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok()).unwrap_or(0.0);
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(Some(1.0), |q| q.parse().ok())
+            .unwrap_or(0.0);
         match kind.to_ascii_lowercase().as_str() {
             "application/json" => json = json.max(quality),
             "text/html" => html = html.max(quality),
@@ -120,7 +148,8 @@ mod tests {
             ("text/html, application/json;q=0.9", false),
             ("application/json;q=0", false),
         ] {
-            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            let headers =
+                HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
             assert_eq!(prefers_json(&headers), json, "{accept:?}");
         }
         assert!(!prefers_json(&HeaderMap::new()));
@@ -128,7 +157,15 @@ mod tests {
 
     #[test]
     fn the_page_needs_no_other_host() {
-        for name in ["index.html", "app.css", "app.js", "docs.html", "docs.js", "redoc.html", "redoc.js"] {
+        for name in [
+            "index.html",
+            "app.css",
+            "app.js",
+            "docs.html",
+            "docs.js",
+            "redoc.html",
+            "redoc.js",
+        ] {
             let file = Assets::get(name).unwrap_or_else(|| panic!("{name} is embedded"));
             let text = std::str::from_utf8(&file.data).unwrap();
             for outside in ["http://", "https://", "src=\"//", "@import"] {

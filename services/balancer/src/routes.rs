@@ -15,7 +15,9 @@ impl Routes {
         let mut templates: Vec<String> = templates.into_iter().cloned().collect();
         // Fewer placeholders first: what is spelled out wins.
         templates.sort_by_key(|template| (template.matches('{').count(), template.clone()));
-        Self { templates: templates.into() }
+        Self {
+            templates: templates.into(),
+        }
     }
 
     /// The template a path belongs to, or `other`.
@@ -23,7 +25,9 @@ impl Routes {
         self.templates
             .iter()
             .find(|template| matches(template, path))
-            .map_or(Cow::Borrowed("other"), |template| Cow::Owned(template.clone()))
+            .map_or(Cow::Borrowed("other"), |template| {
+                Cow::Owned(template.clone())
+            })
     }
 }
 
@@ -33,7 +37,8 @@ fn matches(template: &str, path: &str) -> bool {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
-            (Some(wanted), Some(given)) if wanted == given || (wanted.starts_with('{') && !given.is_empty()) => {}
+            (Some(wanted), Some(given))
+                if wanted == given || (wanted.starts_with('{') && !given.is_empty()) => {}
             _ => return false,
         }
     }
@@ -45,7 +50,13 @@ mod tests {
 
     #[test]
     fn paths_get_the_name_of_their_route() {
-        let templates = ["/cards/{id}/balance", "/trips/{id}", "/trips/total", "/data"].map(str::to_owned);
+        let templates = [
+            "/cards/{id}/balance",
+            "/trips/{id}",
+            "/trips/total",
+            "/data",
+        ]
+        .map(str::to_owned);
         let routes = Routes::new(&templates);
         for (path, label) in [
             ("/cards/7/balance", "/cards/{id}/balance"),

@@ -77,8 +77,14 @@ impl Payload {
     /// The body for one attempt; `None` when it has gone out already.
     pub fn take(&mut self) -> Option<OutgoingBody> {
         match self {
-            Self::Whole(bytes) if bytes.is_empty() => Some(Empty::new().map_err(|never| match never {}).boxed_unsync()),
-            Self::Whole(bytes) => Some(Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync()),
+            Self::Whole(bytes) if bytes.is_empty() => {
+                Some(Empty::new().map_err(|never| match never {}).boxed_unsync())
+            }
+            Self::Whole(bytes) => Some(
+                Full::new(bytes.clone())
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+            ),
             Self::Passing(body, _) => body.take(),
         }
     }
@@ -105,7 +111,12 @@ pub struct ResponseBody {
 impl ResponseBody {
     pub(crate) fn new(inner: Incoming, lease: Lease, stall_limit: Duration) -> Self {
         let lease = (!inner.is_end_stream()).then_some(lease);
-        Self { inner, lease, stall_limit, stalled: None }
+        Self {
+            inner,
+            lease,
+            stall_limit,
+            stalled: None,
+        }
     }
 
     fn fail(&mut self, reason: FailureReason) {
@@ -119,7 +130,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
             this.stalled = None;
@@ -142,10 +156,14 @@ impl Body for ResponseBody {
         }
         // The clock runs only while we wait for the upstream, not while a slow client takes its time.
         let limit = this.stall_limit;
-        let stalled = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        let stalled = this
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
         ready!(stalled.as_mut().poll(context));
         this.fail(FailureReason::Timeout);
-        Poll::Ready(Some(Err("the upstream stopped in the middle of its answer".into())))
+        Poll::Ready(Some(Err(
+            "the upstream stopped in the middle of its answer".into(),
+        )))
     }
 
     fn is_end_stream(&self) -> bool {

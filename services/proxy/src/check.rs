@@ -30,7 +30,12 @@ pub struct CheckSettings {
 
 impl Default for CheckSettings {
     fn default() -> Self {
-        Self { interval: Duration::from_millis(500), jitter: 0.1, timeout: Duration::from_millis(400), path: "/health".to_owned() }
+        Self {
+            interval: Duration::from_millis(500),
+            jitter: 0.1,
+            timeout: Duration::from_millis(400),
+            path: "/health".to_owned(),
+        }
     }
 }
 
@@ -38,7 +43,8 @@ impl CheckSettings {
     /// The pause before the next check; `chance` is uniform in 0..1.
     #[must_use]
     fn pause(&self, chance: f64) -> Duration {
-        self.interval.mul_f64(1.0 + self.jitter * (2.0 * chance - 1.0))
+        self.interval
+            .mul_f64(1.0 + self.jitter * (2.0 * chance - 1.0))
     }
 }
 
@@ -60,9 +66,16 @@ pub(crate) async fn watch(pool: Pool, upstream: Arc<Upstream>) {
                     other => Observation::Failed(format!("answered {}", other.as_u16())),
                 }
             }
-            Ok(Err(CheckError::Connect(error))) if error.kind() == std::io::ErrorKind::ConnectionRefused => Observation::Unreachable(error.to_string()),
+            Ok(Err(CheckError::Connect(error)))
+                if error.kind() == std::io::ErrorKind::ConnectionRefused =>
+            {
+                Observation::Unreachable(error.to_string())
+            }
             Ok(Err(error)) => Observation::Failed(error.to_string()),
-            Err(_) => Observation::Failed(format!("no answer within {} ms", settings.timeout.as_millis())),
+            Err(_) => Observation::Failed(format!(
+                "no answer within {} ms",
+                settings.timeout.as_millis()
+            )),
         };
         pool.observe(&upstream, observation);
         tokio::time::sleep(settings.pause(rand::random())).await;
@@ -92,8 +105,11 @@ struct HealthBody {
 }
 
 async fn check(upstream: &Upstream, path: &str) -> Result<Answer, CheckError> {
-    let stream = TcpStream::connect(upstream.address).await.map_err(CheckError::Connect)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let stream = TcpStream::connect(upstream.address)
+        .await
+        .map_err(CheckError::Connect)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)
         .header(header::HOST, upstream.authority.as_str())
         .header(header::USER_AGENT, "recarga-health-check")
@@ -103,8 +119,15 @@ async fn check(upstream: &Upstream, path: &str) -> Result<Answer, CheckError> {
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await.map_err(CheckError::Body)?.to_bytes();
-        let instance = serde_json::from_slice::<HealthBody>(&body).ok().and_then(|body| body.instance).filter(|name| is_sane_name(name));
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+            .collect()
+            .await
+            .map_err(CheckError::Body)?
+            .to_bytes();
+        let instance = serde_json::from_slice::<HealthBody>(&body)
+            .ok()
+            .and_then(|body| body.instance)
+            .filter(|name| is_sane_name(name));
         Ok(Answer { status, instance })
     };
     let mut exchange = std::pin::pin!(exchange);
@@ -121,7 +144,10 @@ async fn check(upstream: &Upstream, path: &str) -> Result<Answer, CheckError> {
 
 /// A name becomes a metric's label and a key of JSON: only what an instance may be called.
 fn is_sane_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]
@@ -130,7 +156,10 @@ mod tests {
 
     #[test]
     fn pauses_stay_within_the_jitter() {
-        let settings = CheckSettings { jitter: 0.2, ..CheckSettings::default() };
+        let settings = CheckSettings {
+            jitter: 0.2,
+            ..CheckSettings::default()
+        };
         assert_eq!(settings.pause(0.0), Duration::from_millis(400));
         assert_eq!(settings.pause(0.5), Duration::from_millis(500));
         assert_eq!(settings.pause(1.0), Duration::from_millis(600));
@@ -138,7 +167,13 @@ mod tests {
 
     #[test]
     fn names_are_names() {
-        for (name, sane) in [("gateway-1", true), ("", false), ("a b", false), ("x\"y", false), (&"x".repeat(65), false)] {
+        for (name, sane) in [
+            ("gateway-1", true),
+            ("", false),
+            ("a b", false),
+            ("x\"y", false),
+            (&"x".repeat(65), false),
+        ] {
             assert_eq!(is_sane_name(name), sane, "{name:?}");
         }
     }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts, uri::Scheme};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts, uri::Scheme,
+};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -69,7 +71,11 @@ impl ForwardOptions {
     /// For a request that must be answered within `budget`, from a sender that is not trusted.
     #[must_use]
     pub fn within(budget: Duration) -> Self {
-        Self { deadline: Instant::now() + budget, client: None, forwarded: Forwarded::Replace }
+        Self {
+            deadline: Instant::now() + budget,
+            client: None,
+            forwarded: Forwarded::Replace,
+        }
     }
 }
 
@@ -109,8 +115,14 @@ impl Forwarder {
             .pool_max_idle_per_host(settings.idle_connections)
             .set_host(false)
             .build(connector);
-        let owner = HeaderValue::from_str(&settings.owner).unwrap_or_else(|_| HeaderValue::from_static("proxy"));
-        Self { pool, client, settings, owner }
+        let owner = HeaderValue::from_str(&settings.owner)
+            .unwrap_or_else(|_| HeaderValue::from_static("proxy"));
+        Self {
+            pool,
+            client,
+            settings,
+            owner,
+        }
     }
 
     #[must_use]
@@ -121,7 +133,11 @@ impl Forwarder {
     /// Sends the request to an upstream of the pool and returns its answer as soon as the head is there; both bodies stream.
     ///
     /// The answer's extensions hold [`Served`]. An upstream's own error statuses are answers, not errors.
-    pub async fn forward<B>(&self, request: Request<B>, options: ForwardOptions) -> Result<Response<ResponseBody>, ForwardError>
+    pub async fn forward<B>(
+        &self,
+        request: Request<B>,
+        options: ForwardOptions,
+    ) -> Result<Response<ResponseBody>, ForwardError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -137,10 +153,11 @@ impl Forwarder {
         headers::forward_origin(&mut head.headers, options.client, options.forwarded);
 
         let deadline = tokio::time::Instant::from_std(options.deadline);
-        let mut payload = tokio::time::timeout_at(deadline, Payload::new(body, self.settings.replay_limit))
-            .await
-            .map_err(|_| ForwardError::RequestBody { source: "the client did not send its body in time".into() })?
-            .map_err(|source| ForwardError::RequestBody { source })?;
+        let mut payload =
+            tokio::time::timeout_at(deadline, Payload::new(body, self.settings.replay_limit))
+                .await
+                .map_err(|_| ForwardError::BodyTimeout)?
+                .map_err(|source| ForwardError::RequestBody { source })?;
         let repeatable = Repeatable::new(&head.method, &head.headers, payload.is_replayable());
 
         let mut tried: Vec<u64> = Vec::new();
@@ -154,26 +171,42 @@ impl Forwarder {
             let Some(body) = payload.take() else {
                 return Err(self.gave_up(last));
             };
-            let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1);
+            let attempts = u32::try_from(tried.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
             if attempts > 1 {
                 self.pool.count_retry();
                 tracing::debug!(pool = self.pool.name(), upstream = %lease.upstream.name(), attempts, "sending the request again");
             }
-            let outgoing = self.outgoing(&head, &lease.upstream, body, options.deadline, any_sent)?;
-            let attempt = match tokio::time::timeout_at(deadline, self.client.request(outgoing)).await {
-                Ok(Ok(response)) => return Ok(self.answer(response, lease, attempts)),
-                Ok(Err(error)) => match payload.read_failure() {
-                    Some(source) => return Err(ForwardError::RequestBody { source }),
-                    None if error.is_connect() => Attempt { failure: Failure::NeverSent, source: error.into() },
-                    None => Attempt { failure: Failure::Broken, source: error.into() },
-                },
-                Err(_) => Attempt { failure: Failure::TimedOut, source: "the deadline passed".into() },
-            };
+            let outgoing =
+                self.outgoing(&head, &lease.upstream, body, options.deadline, any_sent)?;
+            let attempt =
+                match tokio::time::timeout_at(deadline, self.client.request(outgoing)).await {
+                    Ok(Ok(response)) => return Ok(self.answer(response, lease, attempts)),
+                    Ok(Err(error)) => match payload.read_failure() {
+                        Some(source) => return Err(ForwardError::RequestBody { source }),
+                        None if error.is_connect() => Attempt {
+                            failure: Failure::NeverSent,
+                            source: error.into(),
+                        },
+                        None => Attempt {
+                            failure: Failure::Broken,
+                            source: error.into(),
+                        },
+                    },
+                    Err(_) => Attempt {
+                        failure: Failure::TimedOut,
+                        source: "the deadline passed".into(),
+                    },
+                };
             self.note(&lease.upstream, &attempt);
             any_sent |= attempt.failure != Failure::NeverSent;
             tried.push(lease.upstream.id);
             let again = repeatable.allows(attempt.failure, attempts, any_sent);
-            last = Some((lease.upstream.name().to_string(), attempt));
+            // Once the request was sent somewhere, a later refusal must not make it look as if it never was.
+            if attempt.failure != Failure::NeverSent || !any_sent {
+                last = Some((lease.upstream.name().to_string(), attempt));
+            }
             drop(lease);
             if !again {
                 return Err(self.gave_up(last));
@@ -182,11 +215,23 @@ impl Forwarder {
     }
 
     /// The request for one attempt.
-    fn outgoing(&self, head: &Parts, upstream: &Upstream, body: OutgoingBody, deadline: Instant, repeated: bool) -> Result<Request<OutgoingBody>, ForwardError> {
+    fn outgoing(
+        &self,
+        head: &Parts,
+        upstream: &Upstream,
+        body: OutgoingBody,
+        deadline: Instant,
+        repeated: bool,
+    ) -> Result<Request<OutgoingBody>, ForwardError> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(upstream.authority.clone());
-        uri.path_and_query = Some(head.uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")));
+        uri.path_and_query = Some(
+            head.uri
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
+        );
         let uri = Uri::from_parts(uri).map_err(|error| ForwardError::Target(error.into()))?;
         let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
@@ -196,7 +241,10 @@ impl Forwarder {
             headers.insert(header::HOST, host);
         }
         let remaining = deadline.saturating_duration_since(Instant::now());
-        headers.insert(headers::DEADLINE, HeaderValue::from(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)));
+        headers.insert(
+            headers::DEADLINE,
+            HeaderValue::from(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
+        );
         if repeated {
             headers.insert(RETRY_OWNER, self.owner.clone());
         }
@@ -204,17 +252,28 @@ impl Forwarder {
         Ok(request)
     }
 
-    fn answer(&self, response: Response<Incoming>, lease: Lease, attempts: u32) -> Response<ResponseBody> {
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        lease: Lease,
+        attempts: u32,
+    ) -> Response<ResponseBody> {
         if response.status().is_server_error() {
             lease.upstream.failed(FailureReason::Status);
         }
-        let served = Served { upstream: lease.upstream.name().to_string(), attempts };
+        let served = Served {
+            upstream: lease.upstream.name().to_string(),
+            attempts,
+        };
         let (mut head, body) = response.into_parts();
         headers::strip_hop_by_hop(&mut head.headers);
         strip_answer(&mut head.headers);
         head.extensions.clear();
         head.extensions.insert(served);
-        Response::from_parts(head, ResponseBody::new(body, lease, self.settings.stall_limit))
+        Response::from_parts(
+            head,
+            ResponseBody::new(body, lease, self.settings.stall_limit),
+        )
     }
 
     /// Counts a failed attempt, and takes an upstream that nobody can connect to out of the rotation at once.
@@ -222,7 +281,10 @@ impl Forwarder {
         match attempt.failure {
             Failure::NeverSent => {
                 upstream.failed(FailureReason::Connect);
-                self.pool.observe(upstream, Observation::Unreachable(root_cause(attempt.source.as_ref())));
+                self.pool.observe(
+                    upstream,
+                    Observation::Unreachable(root_cause(attempt.source.as_ref())),
+                );
             }
             Failure::Broken => upstream.failed(FailureReason::Reset),
             Failure::TimedOut => upstream.failed(FailureReason::Timeout),
@@ -233,10 +295,17 @@ impl Forwarder {
     fn gave_up(&self, last: Option<(String, Attempt)>) -> ForwardError {
         let retry_after = self.pool.retry_after();
         let Some((upstream, Attempt { failure, source })) = last else {
-            return ForwardError::NoneHealthy { pool: self.pool.name().to_owned(), retry_after };
+            return ForwardError::NoneHealthy {
+                pool: self.pool.name().to_owned(),
+                retry_after,
+            };
         };
         match failure {
-            Failure::NeverSent => ForwardError::Unreachable { upstream, retry_after, source },
+            Failure::NeverSent => ForwardError::Unreachable {
+                upstream,
+                retry_after,
+                source,
+            },
             Failure::Broken => ForwardError::Broken { upstream, source },
             Failure::TimedOut => ForwardError::Timeout { upstream },
             Failure::ClientGone => ForwardError::RequestBody { source },

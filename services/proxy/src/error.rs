@@ -15,7 +15,11 @@ pub enum ForwardError {
     NoneHealthy { pool: String, retry_after: Duration },
     /// Nobody could be reached, so nobody has seen the request: 503.
     #[error("{upstream} cannot be reached")]
-    Unreachable { upstream: String, retry_after: Duration, source: BoxError },
+    Unreachable {
+        upstream: String,
+        retry_after: Duration,
+        source: BoxError,
+    },
     /// The time the request had is over: 504.
     #[error("{upstream} did not answer in time")]
     Timeout { upstream: String },
@@ -25,6 +29,9 @@ pub enum ForwardError {
     /// The client's body could not be read to its end: 400, or whatever the caller makes of the cause.
     #[error("the request's body could not be read")]
     RequestBody { source: BoxError },
+    /// The client did not send its body in time: 408.
+    #[error("the request's body did not come in time")]
+    BodyTimeout,
     /// This method is not forwarded: 405.
     #[error("{0} is not forwarded")]
     Method(http::Method),
@@ -44,7 +51,10 @@ impl ForwardError {
             Self::NoneHealthy { .. } | Self::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Broken { .. } => StatusCode::BAD_GATEWAY,
-            Self::RequestBody { .. } | Self::AmbiguousFraming | Self::Target(_) => StatusCode::BAD_REQUEST,
+            Self::RequestBody { .. } | Self::AmbiguousFraming | Self::Target(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -52,7 +62,9 @@ impl ForwardError {
     /// Whether the client's body was larger than the limit its [`http_body_util::Limited`] wrapper set.
     #[must_use]
     pub fn is_body_too_large(&self) -> bool {
-        let Self::RequestBody { source } = self else { return false };
+        let Self::RequestBody { source } = self else {
+            return false;
+        };
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
         while let Some(error) = cause {
             if error.is::<http_body_util::LengthLimitError>() {
@@ -67,23 +79,41 @@ impl ForwardError {
 impl From<ForwardError> for Problem {
     fn from(error: ForwardError) -> Self {
         if error.is_body_too_large() {
-            return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large");
+            return Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request's body is too large",
+            );
         }
         match error {
-            ForwardError::NoneHealthy { pool, retry_after } => {
-                Self::unavailable(format!("No {pool} instance is available; try again shortly")).retry_after(retry_after)
+            ForwardError::NoneHealthy { pool, retry_after } => Self::unavailable(format!(
+                "No {pool} instance is available; try again shortly"
+            ))
+            .retry_after(retry_after),
+            ForwardError::Unreachable { retry_after, .. } => Self::unavailable(
+                "No instance could be reached; the request was not carried out, try again shortly",
+            )
+            .retry_after(retry_after),
+            ForwardError::Timeout { .. } => {
+                Self::timed_out("The service behind did not answer in time")
             }
-            ForwardError::Unreachable { retry_after, .. } => {
-                Self::unavailable("No instance could be reached; the request was not carried out, try again shortly").retry_after(retry_after)
-            }
-            ForwardError::Timeout { .. } => Self::timed_out("The service behind did not answer in time"),
             ForwardError::Broken { .. } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "The connection to the service broke before it answered; the request may have been carried out, an Idempotency-Key makes repeating it safe",
             ),
-            ForwardError::RequestBody { .. } => Self::bad_request("The request's body could not be read to its end"),
-            ForwardError::Method(method) => Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not taken here")),
-            ForwardError::AmbiguousFraming => Self::bad_request("The request gives its length in two ways"),
+            ForwardError::RequestBody { .. } => {
+                Self::bad_request("The request's body could not be read to its end")
+            }
+            ForwardError::BodyTimeout => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "The request's body did not come in time",
+            ),
+            ForwardError::Method(method) => Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{method} is not taken here"),
+            ),
+            ForwardError::AmbiguousFraming => {
+                Self::bad_request("The request gives its length in two ways")
+            }
             ForwardError::Target(_) => Self::bad_request("The request's target cannot be used"),
         }
     }

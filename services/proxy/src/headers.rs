@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::retry::RETRY_OWNER;
+
 /// Names that begin like this travel inside the system only; the edge removes them from what comes in.
 pub const INTERNAL_PREFIX: &str = "x-recarga-";
 
@@ -54,11 +56,23 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes everything that only hops of ours may say. The edge calls it on what comes from outside.
 pub fn strip_internal(headers: &mut HeaderMap) {
-    let internal: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(INTERNAL_PREFIX)).cloned().collect();
+    let internal: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(INTERNAL_PREFIX))
+        .cloned()
+        .collect();
     for name in internal {
         headers.remove(name);
     }
+}
+
+/// What a hop behind the edge removes of what the hop in front sent: every claim, such as who the user is, but not the deadline
+/// and not the word that the request is being repeated already.
+pub fn strip_claims(headers: &mut HeaderMap) {
+    let kept = [DEADLINE, HeaderName::from_static(RETRY_OWNER)]
+        .map(|name| headers.get(&name).cloned().map(|value| (name, value)));
+    strip_internal(headers);
+    headers.extend(kept.into_iter().flatten());
 }
 
 /// Whether the head frames its body in two ways, which no two readers understand alike.
@@ -78,8 +92,12 @@ pub fn forward_origin(headers: &mut HeaderMap, client: Option<SocketAddr>, trust
         headers.remove(header::FORWARDED);
     }
     if let Some(client) = client {
-        let mut chain: Vec<String> =
-            headers.get_all(&X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+        let mut chain: Vec<String> = headers
+            .get_all(&X_FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .map(str::to_owned)
+            .collect();
         chain.push(client.ip().to_canonical().to_string());
         if let Ok(value) = HeaderValue::from_str(&chain.join(", ")) {
             headers.insert(X_FORWARDED_FOR, value);
@@ -138,15 +156,38 @@ mod tests {
 
     #[test]
     fn internal_names_are_stripped() {
-        let mut given = headers(&[("x-recarga-user", "root"), ("X-Recarga-Role", "operator"), ("x-request-id", "1")]);
+        let mut given = headers(&[
+            ("x-recarga-user", "root"),
+            ("X-Recarga-Role", "operator"),
+            ("x-request-id", "1"),
+        ]);
         strip_internal(&mut given);
         assert_eq!(names(&given), ["x-request-id"]);
     }
 
     #[test]
+    fn a_hop_behind_the_edge_keeps_the_deadline_and_the_retry_owner() {
+        let mut given = headers(&[
+            ("x-recarga-user", "root"),
+            ("x-recarga-deadline-ms", "10"),
+            ("x-recarga-retry-owner", "balancer-1"),
+        ]);
+        strip_claims(&mut given);
+        assert_eq!(
+            names(&given),
+            ["x-recarga-deadline-ms", "x-recarga-retry-owner"]
+        );
+    }
+
+    #[test]
     fn the_edge_begins_the_chain_and_hops_go_on_with_it() {
         let client = SocketAddr::from(([192, 0, 2, 7], 5000));
-        let given = headers(&[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-host", "evil"), ("host", "recarga.test"), ("forwarded", "for=1")]);
+        let given = headers(&[
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-host", "evil"),
+            ("host", "recarga.test"),
+            ("forwarded", "for=1"),
+        ]);
         let mut edge = given.clone();
         forward_origin(&mut edge, Some(client), Forwarded::Replace);
         assert_eq!(edge["x-forwarded-for"], "192.0.2.7");
@@ -165,13 +206,19 @@ mod tests {
             (&[], false),
             (&[("content-length", "1")], false),
             (&[("transfer-encoding", "chunked")], false),
-            (&[("content-length", "1"), ("transfer-encoding", "chunked")], true),
+            (
+                &[("content-length", "1"), ("transfer-encoding", "chunked")],
+                true,
+            ),
             (&[("content-length", "1"), ("content-length", "2")], true),
         ];
         for (pairs, ambiguous) in table {
             let mut given = HeaderMap::new();
             for (name, value) in *pairs {
-                given.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+                given.append(
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                );
             }
             assert_eq!(is_ambiguously_framed(&given), *ambiguous, "{pairs:?}");
         }

@@ -100,7 +100,14 @@ pub struct Health {
 impl Health {
     #[must_use]
     pub fn new(thresholds: Thresholds, now: Instant) -> Self {
-        Self { thresholds, state: State::Unknown, reason: Reason::Discovered, since: now, passed_in_a_row: 0, failed_in_a_row: 0 }
+        Self {
+            thresholds,
+            state: State::Unknown,
+            reason: Reason::Discovered,
+            since: now,
+            passed_in_a_row: 0,
+            failed_in_a_row: 0,
+        }
     }
 
     #[must_use]
@@ -192,7 +199,11 @@ mod tests {
             let before = health.state();
             let transition = health.observe(observation.clone(), now);
             assert_eq!(health.state(), *expected, "step {number} of {steps:?}");
-            assert_eq!(transition.is_some(), before != *expected, "step {number}: a transition is reported exactly when the state changes");
+            assert_eq!(
+                transition.is_some(),
+                before != *expected,
+                "step {number}: a transition is reported exactly when the state changes"
+            );
             if transition.is_some() {
                 assert_eq!(health.since(), now);
             }
@@ -209,7 +220,16 @@ mod tests {
 
     #[test]
     fn one_failure_is_forgiven_two_are_not() {
-        check(DEFAULT, &[(passed(), State::Up), (failed(), State::Up), (passed(), State::Up), (failed(), State::Up), (failed(), State::Down)]);
+        check(
+            DEFAULT,
+            &[
+                (passed(), State::Up),
+                (failed(), State::Up),
+                (passed(), State::Up),
+                (failed(), State::Up),
+                (failed(), State::Down),
+            ],
+        );
     }
 
     #[test]
@@ -228,17 +248,40 @@ mod tests {
 
     #[test]
     fn a_refused_connection_is_down_at_once_and_a_check_brings_it_back() {
-        check(DEFAULT, &[(passed(), State::Up), (refused(), State::Down), (passed(), State::Up)]);
+        check(
+            DEFAULT,
+            &[
+                (passed(), State::Up),
+                (refused(), State::Down),
+                (passed(), State::Up),
+            ],
+        );
     }
 
     #[test]
     fn draining_is_believed_at_once_both_ways() {
-        check(SLOW, &[(passed(), State::Up), (not_ready(), State::Draining), (passed(), State::Up)]);
+        check(
+            SLOW,
+            &[
+                (passed(), State::Up),
+                (not_ready(), State::Draining),
+                (passed(), State::Up),
+            ],
+        );
     }
 
     #[test]
     fn an_answer_of_any_kind_ends_a_run_of_failures() {
-        check(DEFAULT, &[(passed(), State::Up), (failed(), State::Up), (not_ready(), State::Draining), (failed(), State::Draining), (failed(), State::Down)]);
+        check(
+            DEFAULT,
+            &[
+                (passed(), State::Up),
+                (failed(), State::Up),
+                (not_ready(), State::Draining),
+                (failed(), State::Draining),
+                (failed(), State::Down),
+            ],
+        );
     }
 
     #[test]
@@ -246,13 +289,21 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::new(DEFAULT, now);
         health.observe(refused(), now);
-        assert_eq!(health.reason().to_string(), "unreachable: connection refused");
+        assert_eq!(
+            health.reason().to_string(),
+            "unreachable: connection refused"
+        );
         assert_eq!(health.observe(failed(), now), None);
         assert_eq!(health.reason().to_string(), "check failed: timed out");
     }
 
     fn any_observation() -> impl Strategy<Value = Observation> {
-        prop_oneof![Just(passed()), Just(not_ready()), Just(failed()), Just(refused())]
+        prop_oneof![
+            Just(passed()),
+            Just(not_ready()),
+            Just(failed()),
+            Just(refused())
+        ]
     }
 
     proptest! {

@@ -8,21 +8,25 @@
 //!
 //! A service makes one [`Metrics`] (it registers the families), one [`Pool`] per role behind it, and one [`Forwarder`] per pool:
 //!
-//! ```ignore
-//! let metrics = instance.metrics().register(proxy::Metrics::register);
+//! ```no_run
+//! # use proxy::*;
+//! # async fn serve(instance: kit::Instance, travel: kit::discovery::Source, shutdown: kit::Shutdown,
+//! #     context: kit::RequestContext, request: axum::extract::Request) -> Result<axum::response::Response, kit::Problem> {
+//! let metrics = instance.metrics().register(Metrics::register);
 //! let pool = Pool::new(PoolSettings::new("travel"), &metrics);
-//! let endpoints = config.travel.clone().watch(shutdown.clone()).await;      // kit::discovery::Source
+//! let endpoints = travel.watch(shutdown.clone()).await;
 //! instance.spawn(pool.clone().run(endpoints, shutdown.token()));
 //! let forwarder = Forwarder::new(pool, ForwarderSettings::new(instance.name()));
 //!
 //! let options = ForwardOptions { deadline: context.deadline, client: None, forwarded: Forwarded::Append };
-//! let response = forwarder.forward(request, options).await?;                // ForwardError becomes a kit::Problem
-//! let response = response.map(axum::body::Body::new);
+//! let response = forwarder.forward(request, options).await?;
+//! Ok(response.map(axum::body::Body::new))
+//! # }
 //! ```
 //!
 //! What it does to a request: hop-by-hop headers go, `X-Forwarded-For`, `-Proto` and `-Host` come, `Host` becomes the upstream's,
 //! `x-recarga-deadline-ms` says what is left of the time. It does *not* remove `x-recarga-*` from requests: the edge calls
-//! [`headers::strip_internal`], and the gateway then sets what it has verified. Answers lose theirs here.
+//! [`headers::strip_internal`]; the gateway calls [`headers::strip_claims`] and then sets what it has verified. Answers lose theirs here.
 //!
 //! What it repeats: see [`retry`]. A request that was never sent may go to up to three instances; one that was sent, only when it is safe
 //! and its body is at hand (empty, or of known length up to 64 KiB), once, and only if no hop in front is repeating it already.

@@ -73,23 +73,56 @@ impl Metrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("recarga_upstream_requests", "Requests sent to an upstream, repeated ones too", metrics.requests.clone());
-        registry.register("recarga_upstream_failures", "Attempts at an upstream that failed, by reason", metrics.failures.clone());
-        registry.register("recarga_upstream_up", "1 when the upstream takes requests", metrics.up.clone());
-        registry.register("recarga_upstream_in_flight", "Requests an upstream is serving now, as seen from here", metrics.in_flight.clone());
-        registry.register("recarga_upstream_weight", "An upstream's share relative to the others that are up", metrics.weight.clone());
-        registry.register("recarga_retries", "Requests sent again to another upstream", metrics.retries.clone());
+        registry.register(
+            "recarga_upstream_requests",
+            "Requests sent to an upstream, repeated ones too",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "recarga_upstream_failures",
+            "Attempts at an upstream that failed, by reason",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "recarga_upstream_up",
+            "1 when the upstream takes requests",
+            metrics.up.clone(),
+        );
+        registry.register(
+            "recarga_upstream_in_flight",
+            "Requests an upstream is serving now, as seen from here",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "recarga_upstream_weight",
+            "An upstream's share relative to the others that are up",
+            metrics.weight.clone(),
+        );
+        registry.register(
+            "recarga_retries",
+            "Requests sent again to another upstream",
+            metrics.retries.clone(),
+        );
         metrics
     }
 
     pub(crate) fn retries(&self, pool: &str) -> Counter {
-        self.retries.get_or_create_owned(&PoolLabels { pool: pool.to_owned() })
+        self.retries.get_or_create_owned(&PoolLabels {
+            pool: pool.to_owned(),
+        })
     }
 
     pub(crate) fn upstream(&self, pool: &str, upstream: &str) -> UpstreamMetrics {
-        let labels = UpstreamLabels { pool: pool.to_owned(), upstream: upstream.to_owned() };
+        let labels = UpstreamLabels {
+            pool: pool.to_owned(),
+            upstream: upstream.to_owned(),
+        };
         let failure = |reason| {
-            self.failures.get_or_create_owned(&FailureLabels { pool: pool.to_owned(), upstream: upstream.to_owned(), reason })
+            self.failures.get_or_create_owned(&FailureLabels {
+                pool: pool.to_owned(),
+                upstream: upstream.to_owned(),
+                reason,
+            })
         };
         UpstreamMetrics {
             requests: self.requests.get_or_create_owned(&labels),
@@ -110,8 +143,17 @@ impl Metrics {
         self.up.remove(labels);
         self.in_flight.remove(labels);
         self.weight.remove(labels);
-        for reason in [FailureReason::Connect, FailureReason::Timeout, FailureReason::Reset, FailureReason::Status] {
-            self.failures.remove(&FailureLabels { pool: labels.pool.clone(), upstream: labels.upstream.clone(), reason });
+        for reason in [
+            FailureReason::Connect,
+            FailureReason::Timeout,
+            FailureReason::Reset,
+            FailureReason::Status,
+        ] {
+            self.failures.remove(&FailureLabels {
+                pool: labels.pool.clone(),
+                upstream: labels.upstream.clone(),
+                reason,
+            });
         }
     }
 }

@@ -32,7 +32,11 @@ impl PoolSettings {
     /// Checks every 500 ms, down after two failures, up after one pass.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), thresholds: Thresholds::default(), check: CheckSettings::default() }
+        Self {
+            name: name.into(),
+            thresholds: Thresholds::default(),
+            check: CheckSettings::default(),
+        }
     }
 }
 
@@ -96,7 +100,9 @@ impl Pool {
             let members = self.upstreams();
             checks.retain(|id, _| members.iter().any(|upstream| upstream.id == *id));
             for upstream in members {
-                checks.entry(upstream.id).or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(check::watch(self.clone(), upstream))));
+                checks.entry(upstream.id).or_insert_with(|| {
+                    AbortOnDropHandle::new(tokio::spawn(check::watch(self.clone(), upstream)))
+                });
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -127,19 +133,35 @@ impl Pool {
         for upstream in leave {
             // An instance that came back at another address goes on under its name, series included.
             let name = upstream.name();
-            let renewed = endpoints.iter().any(|endpoint| endpoint.name.as_deref() == Some(&*name))
-                || members.upstreams.iter().any(|upstream| upstream.name() == name);
+            let renewed = endpoints
+                .iter()
+                .any(|endpoint| endpoint.name.as_deref() == Some(&*name))
+                || members
+                    .upstreams
+                    .iter()
+                    .any(|upstream| upstream.name() == name);
             upstream.retire(renewed);
             tracing::info!(pool = %self.shared.name, upstream = %name, address = %upstream.address, "upstream left");
         }
         for endpoint in endpoints {
-            if members.upstreams.iter().any(|upstream| is_same(upstream, endpoint)) {
+            if members
+                .upstreams
+                .iter()
+                .any(|upstream| is_same(upstream, endpoint))
+            {
                 continue;
             }
             let id = members.next_id;
             members.next_id += 1;
             let shared = &self.shared;
-            let upstream = Upstream::new(id, &shared.name, endpoint.address, endpoint.name.as_deref(), shared.settings.thresholds, &shared.metrics);
+            let upstream = Upstream::new(
+                id,
+                &shared.name,
+                endpoint.address,
+                endpoint.name.as_deref(),
+                shared.settings.thresholds,
+                &shared.metrics,
+            );
             tracing::info!(pool = %shared.name, upstream = %upstream.name(), address = %endpoint.address, "upstream discovered");
             members.upstreams.push(Arc::new(upstream));
             changed = true;
@@ -155,15 +177,34 @@ impl Pool {
     /// Those that are up come first; when there are none, those of which nothing is known yet.
     pub(crate) fn pick(&self, avoid: &[u64], last_resort: bool) -> Option<Lease> {
         let mut members = self.members();
-        let rounds: &[(State, bool)] =
-            if last_resort { &[(State::Up, false), (State::Unknown, false), (State::Up, true)] } else { &[(State::Up, false), (State::Unknown, false)] };
+        let rounds = [
+            (State::Up, false),
+            (State::Unknown, false),
+            (State::Up, true),
+            (State::Unknown, true),
+        ];
+        let rounds = if last_resort {
+            &rounds[..]
+        } else {
+            &rounds[..2]
+        };
         for &(state, avoided_too) in rounds {
-            let Members { upstreams, policy, candidates, positions, .. } = &mut *members;
+            let Members {
+                upstreams,
+                policy,
+                candidates,
+                positions,
+                ..
+            } = &mut *members;
             candidates.clear();
             positions.clear();
             for (position, upstream) in upstreams.iter().enumerate() {
                 if upstream.state() == state && (avoided_too || !avoid.contains(&upstream.id)) {
-                    candidates.push(Candidate { id: upstream.id, in_flight: upstream.in_flight(), weight: upstream.weight() });
+                    candidates.push(Candidate {
+                        id: upstream.id,
+                        in_flight: upstream.in_flight(),
+                        weight: upstream.weight(),
+                    });
                     positions.push(position);
                 }
             }
@@ -182,7 +223,9 @@ impl Pool {
     }
 
     pub(crate) fn learn_name(&self, upstream: &Upstream, name: &str) {
-        upstream.learn_name(name);
+        if upstream.learn_name(name) {
+            self.changed();
+        }
     }
 
     pub(crate) fn count_retry(&self) {
@@ -208,31 +251,52 @@ impl Pool {
     /// Whether anyone takes requests.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.members().upstreams.iter().any(|upstream| upstream.state() == State::Up)
+        self.members()
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.state() == State::Up)
     }
 
     /// Every upstream by name, and whether it takes requests.
     #[must_use]
     pub fn health(&self) -> BTreeMap<String, bool> {
-        self.members().upstreams.iter().map(|upstream| (upstream.name().to_string(), upstream.state() == State::Up)).collect()
+        self.members()
+            .upstreams
+            .iter()
+            .map(|upstream| (upstream.name().to_string(), upstream.state() == State::Up))
+            .collect()
     }
 
     /// The addresses of those that take requests, for calls that go to all of them.
     #[must_use]
     pub fn healthy_addresses(&self) -> Vec<SocketAddr> {
-        self.members().upstreams.iter().filter(|upstream| upstream.state() == State::Up).map(|upstream| upstream.address).collect()
+        self.members()
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.state() == State::Up)
+            .map(|upstream| upstream.address)
+            .collect()
     }
 
     /// Everything an operator may want to see.
     #[must_use]
     pub fn snapshot(&self) -> PoolSnapshot {
         let members = self.members();
-        let total_weight = members.upstreams.iter().filter(|upstream| upstream.state() == State::Up).map(|upstream| upstream.weight()).sum();
+        let total_weight = members
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.state() == State::Up)
+            .map(|upstream| upstream.weight())
+            .sum();
         PoolSnapshot {
             pool: self.shared.name.to_string(),
             policy: members.policy.name().to_owned(),
             retries: self.shared.retries.get(),
-            upstreams: members.upstreams.iter().map(|upstream| upstream.snapshot(total_weight)).collect(),
+            upstreams: members
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.snapshot(total_weight))
+                .collect(),
         }
     }
 
@@ -261,7 +325,10 @@ impl Pool {
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
-        self.shared.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) {

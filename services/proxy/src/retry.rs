@@ -39,13 +39,21 @@ pub struct Repeatable {
 impl Repeatable {
     #[must_use]
     pub fn new(method: &Method, headers: &HeaderMap, replayable: bool) -> Self {
-        Self { safe: is_safe(method, headers), replayable, owned_elsewhere: headers.contains_key(RETRY_OWNER) }
+        Self {
+            safe: is_safe(method, headers),
+            replayable,
+            owned_elsewhere: headers.contains_key(RETRY_OWNER),
+        }
     }
 
     /// Whether one more attempt may be made after `attempts` so far, the last of which ended in `failure`.
     #[must_use]
     pub fn allows(self, failure: Failure, attempts: u32, any_sent: bool) -> bool {
-        let limit = if any_sent { ATTEMPTS_SENT } else { ATTEMPTS_UNSENT };
+        let limit = if any_sent {
+            ATTEMPTS_SENT
+        } else {
+            ATTEMPTS_UNSENT
+        };
         if !self.replayable || attempts >= limit {
             return false;
         }
@@ -61,8 +69,10 @@ impl Repeatable {
 /// Safe to send twice: an idempotent method, or the caller gave the key that makes it so.
 #[must_use]
 pub fn is_safe(method: &Method, headers: &HeaderMap) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-        || headers.contains_key("idempotency-key")
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    ) || headers.contains_key("idempotency-key")
 }
 
 #[cfg(test)]
@@ -73,7 +83,15 @@ mod tests {
     use super::*;
 
     fn headers(names: &[&'static str]) -> HeaderMap {
-        names.iter().map(|name| (http::HeaderName::from_static(name), HeaderValue::from_static("x"))).collect()
+        names
+            .iter()
+            .map(|name| {
+                (
+                    http::HeaderName::from_static(name),
+                    HeaderValue::from_static("x"),
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -91,17 +109,31 @@ mod tests {
             (Method::CONNECT, &[], false),
         ];
         for (method, names, safe) in table {
-            assert_eq!(is_safe(method, &headers(names)), *safe, "{method} {names:?}");
+            assert_eq!(
+                is_safe(method, &headers(names)),
+                *safe,
+                "{method} {names:?}"
+            );
         }
     }
 
     #[test]
     fn when_a_failure_may_be_repeated() {
         use Failure::{Broken, ClientGone, NeverSent, TimedOut};
-        let get = Repeatable { safe: true, replayable: true, owned_elsewhere: false };
+        let get = Repeatable {
+            safe: true,
+            replayable: true,
+            owned_elsewhere: false,
+        };
         let post = Repeatable { safe: false, ..get };
-        let streamed = Repeatable { replayable: false, ..get };
-        let owned = Repeatable { owned_elsewhere: true, ..get };
+        let streamed = Repeatable {
+            replayable: false,
+            ..get
+        };
+        let owned = Repeatable {
+            owned_elsewhere: true,
+            ..get
+        };
         let table = [
             (get, Broken, 1, true, true),
             (get, Broken, 2, true, false),
@@ -119,7 +151,11 @@ mod tests {
             (owned, NeverSent, 1, false, true),
         ];
         for (request, failure, attempts, any_sent, expected) in table {
-            assert_eq!(request.allows(failure, attempts, any_sent), expected, "{request:?} {failure:?} after {attempts}, sent: {any_sent}");
+            assert_eq!(
+                request.allows(failure, attempts, any_sent),
+                expected,
+                "{request:?} {failure:?} after {attempts}, sent: {any_sent}"
+            );
         }
     }
 

@@ -41,7 +41,14 @@ struct Facts {
 }
 
 impl Upstream {
-    pub fn new(id: u64, pool: &Arc<str>, address: SocketAddr, name: Option<&str>, thresholds: Thresholds, metrics: &Metrics) -> Self {
+    pub fn new(
+        id: u64,
+        pool: &Arc<str>,
+        address: SocketAddr,
+        name: Option<&str>,
+        thresholds: Thresholds,
+        metrics: &Metrics,
+    ) -> Self {
         let text = address.to_string();
         let shown = name.unwrap_or(&text);
         let series = metrics.upstream(pool, shown);
@@ -101,9 +108,15 @@ impl Upstream {
         let (name, reason) = (Arc::clone(&facts.name), facts.health.reason().to_string());
         drop(facts);
         match transition.to {
-            State::Down => tracing::warn!(pool = %self.pool, upstream = %name, reason, "upstream is down"),
-            State::Draining => tracing::info!(pool = %self.pool, upstream = %name, reason, "upstream takes no new requests"),
-            State::Up | State::Unknown => tracing::info!(pool = %self.pool, upstream = %name, reason, "upstream is up"),
+            State::Down => {
+                tracing::warn!(pool = %self.pool, upstream = %name, reason, "upstream is down");
+            }
+            State::Draining => {
+                tracing::info!(pool = %self.pool, upstream = %name, reason, "upstream takes no new requests");
+            }
+            State::Up | State::Unknown => {
+                tracing::info!(pool = %self.pool, upstream = %name, reason, "upstream is up");
+            }
         }
         true
     }
@@ -113,24 +126,28 @@ impl Upstream {
         self.facts().last_check = Some(took);
     }
 
-    /// Takes the name the upstream gives itself, unless discovery knows it. Its series move to the new name.
-    pub fn learn_name(&self, name: &str) {
+    /// Takes the name the upstream gives itself, unless discovery knows it. Its series move to the new name; whether there was
+    /// anything to learn.
+    pub fn learn_name(&self, name: &str) -> bool {
         if self.named {
-            return;
+            return false;
         }
         let mut facts = self.facts();
         if *facts.name == *name || self.retired.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let old = Arc::clone(&facts.series);
         let series = self.metrics.upstream(&self.pool, name);
         series.weight.set(i64::from(self.weight));
         series.up.set(i64::from(facts.health.state() == State::Up));
-        series.in_flight.set(i64::try_from(self.in_flight()).unwrap_or(i64::MAX));
+        series
+            .in_flight
+            .set(i64::try_from(self.in_flight()).unwrap_or(i64::MAX));
         facts.name = Arc::from(name);
         facts.series = Arc::new(series);
         drop(facts);
         self.metrics.remove(&old.labels);
+        true
     }
 
     /// It left discovery: its series go. Requests still on their way to it finish.
@@ -158,7 +175,11 @@ impl Upstream {
             since_seconds: facts.health.since().elapsed().as_secs_f64(),
             in_flight: self.in_flight(),
             weight: self.weight,
-            expected_share: if state == State::Up && total_weight > 0 { f64::from(self.weight) / f64::from(total_weight) } else { 0.0 },
+            expected_share: if state == State::Up && total_weight > 0 {
+                f64::from(self.weight) / f64::from(total_weight)
+            } else {
+                0.0
+            },
             requests: facts.series.requests.get(),
             failures: Failures {
                 connect: failures(FailureReason::Connect),

@@ -1,8 +1,8 @@
 //! Active checks against real servers.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
-#[allow(dead_code, reason = "shared with the other tests")]
+#[expect(dead_code, reason = "shared with the other tests")]
 mod support;
 
 use std::sync::Arc;
@@ -19,8 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Frequent checks, whose answers may take as long as a busy machine needs.
 fn settings() -> PoolSettings {
-    let check = CheckSettings { interval: Duration::from_millis(10), timeout: Duration::from_secs(2), ..CheckSettings::default() };
-    PoolSettings { check, ..PoolSettings::new("gateway") }
+    let check = CheckSettings {
+        interval: Duration::from_millis(10),
+        timeout: Duration::from_secs(2),
+        ..CheckSettings::default()
+    };
+    PoolSettings {
+        check,
+        ..PoolSettings::new("gateway")
+    }
 }
 
 /// A server whose health answers this status; 0 never answers.
@@ -33,7 +40,10 @@ async fn checked(instance: &'static str, status: Arc<AtomicU16>) -> Server {
                 std::future::pending::<()>().await;
             }
             let body = format!(r#"{{"status":"up","instance":"{instance}"}}"#);
-            Response::builder().status(StatusCode::from_u16(status).unwrap()).body(whole(body)).unwrap()
+            Response::builder()
+                .status(StatusCode::from_u16(status).unwrap())
+                .body(whole(body))
+                .unwrap()
         }
     })
     .await
@@ -41,7 +51,10 @@ async fn checked(instance: &'static str, status: Arc<AtomicU16>) -> Server {
 
 async fn becomes(pool: &Pool, name: &str, state: State) {
     eventually(&format!("{name} is {state:?}"), || async {
-        pool.snapshot().upstreams.iter().any(|upstream| upstream.name == name && upstream.state == state)
+        pool.snapshot()
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.name == name && upstream.state == state)
     })
     .await;
 }
@@ -51,7 +64,10 @@ async fn checks_follow_the_upstream_and_learn_its_name() {
     let status = Arc::new(AtomicU16::new(200));
     let server = checked("gateway-7", Arc::clone(&status)).await;
     let pool = Pool::new(settings(), &Metrics::default());
-    let (_sender, receiver) = watch::channel(vec![Endpoint { name: None, address: server.address }]);
+    let (_sender, receiver) = watch::channel(vec![Endpoint {
+        name: None,
+        address: server.address,
+    }]);
     let stop = CancellationToken::new();
     let running = tokio::spawn(pool.clone().run(receiver, stop.clone()));
     assert!(pool.wait_until_healthy(Duration::from_secs(10)).await);
@@ -79,12 +95,18 @@ async fn one_that_hangs_is_down_after_two_checks() {
     let mut settings = settings();
     settings.check.timeout = Duration::from_millis(20);
     let pool = Pool::new(settings, &Metrics::default());
-    let (_sender, receiver) = watch::channel(vec![Endpoint { name: Some("gateway-1".into()), address: server.address }]);
+    let (_sender, receiver) = watch::channel(vec![Endpoint {
+        name: Some("gateway-1".into()),
+        address: server.address,
+    }]);
     let stop = CancellationToken::new();
     let _guard = stop.clone().drop_guard();
     let running = tokio::spawn(pool.clone().run(receiver, stop));
     becomes(&pool, "gateway-1", State::Down).await;
-    assert_eq!(pool.snapshot().upstreams[0].reason, "check failed: no answer within 20 ms");
+    assert_eq!(
+        pool.snapshot().upstreams[0].reason,
+        "check failed: no answer within 20 ms"
+    );
     running.abort();
 }
 
@@ -92,11 +114,19 @@ async fn one_that_hangs_is_down_after_two_checks() {
 async fn discovery_adds_and_removes() {
     let server = checked("gateway-1", Arc::new(AtomicU16::new(200))).await;
     let pool = Pool::new(settings(), &Metrics::default());
-    let (sender, receiver) = watch::channel(vec![Endpoint { name: None, address: nobody().await }]);
+    let (sender, receiver) = watch::channel(vec![Endpoint {
+        name: None,
+        address: nobody().await,
+    }]);
     let stop = CancellationToken::new();
     let running = tokio::spawn(pool.clone().run(receiver, stop.clone()));
     assert!(!pool.wait_until_healthy(Duration::from_millis(30)).await);
-    sender.send(vec![Endpoint { name: None, address: server.address }]).unwrap();
+    sender
+        .send(vec![Endpoint {
+            name: None,
+            address: server.address,
+        }])
+        .unwrap();
     becomes(&pool, "gateway-1", State::Up).await;
     assert_eq!(pool.snapshot().upstreams.len(), 1);
     drop(sender);

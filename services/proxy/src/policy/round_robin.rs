@@ -14,7 +14,10 @@ pub struct RoundRobin {
 impl Policy for RoundRobin {
     fn pick(&mut self, candidates: &[Candidate]) -> Option<usize> {
         let next = match self.last {
-            Some(last) => candidates.iter().position(|candidate| candidate.id > last).unwrap_or(0),
+            Some(last) => candidates
+                .iter()
+                .position(|candidate| candidate.id > last)
+                .unwrap_or(0),
             None => 0,
         };
         let picked = candidates.get(next)?;
@@ -34,7 +37,13 @@ mod tests {
     use super::*;
 
     fn candidates(ids: &[u64]) -> Vec<Candidate> {
-        ids.iter().map(|&id| Candidate { id, in_flight: 0, weight: 1 }).collect()
+        ids.iter()
+            .map(|&id| Candidate {
+                id,
+                in_flight: 0,
+                weight: 1,
+            })
+            .collect()
     }
 
     /// Plays rounds of candidates and compares the ids picked.
@@ -50,17 +59,31 @@ mod tests {
     #[test]
     fn takes_turns() {
         let all: &[u64] = &[1, 2, 3];
-        check(&[(all, Some(1)), (all, Some(2)), (all, Some(3)), (all, Some(1))]);
+        check(&[
+            (all, Some(1)),
+            (all, Some(2)),
+            (all, Some(3)),
+            (all, Some(1)),
+        ]);
     }
 
     #[test]
     fn one_that_leaves_is_passed_over_and_nobody_is_repeated() {
-        check(&[(&[1, 2, 3], Some(1)), (&[1, 3], Some(3)), (&[1, 3], Some(1)), (&[1, 2, 3], Some(2))]);
+        check(&[
+            (&[1, 2, 3], Some(1)),
+            (&[1, 3], Some(3)),
+            (&[1, 3], Some(1)),
+            (&[1, 2, 3], Some(2)),
+        ]);
     }
 
     #[test]
     fn one_that_joins_waits_for_its_turn() {
-        check(&[(&[1, 2], Some(1)), (&[1, 2, 3], Some(2)), (&[1, 2, 3], Some(3))]);
+        check(&[
+            (&[1, 2], Some(1)),
+            (&[1, 2, 3], Some(2)),
+            (&[1, 2, 3], Some(3)),
+        ]);
     }
 
     #[test]

@@ -22,6 +22,25 @@ pub fn whole(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).boxed_unsync()
 }
 
+/// A body of three bytes that never come.
+pub struct Stuck;
+
+impl http_body::Body for Stuck {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(3)
+    }
+}
+
 /// A request as an upstream saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -58,7 +77,9 @@ impl Server {
                     let handler = handler.clone();
                     async move { Ok::<_, Infallible>(handler(request).await) }
                 });
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
             }
         })
         .await
@@ -97,7 +118,11 @@ impl Server {
                 connections.spawn(connection(stream));
             }
         });
-        Self { address, seen, _task: AbortOnDropHandle::new(task) }
+        Self {
+            address,
+            seen,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -120,14 +145,27 @@ async fn read_head(stream: &mut TcpStream) -> Option<Seen> {
     let (method, target) = (first.next()?.parse().unwrap(), first.next()?.to_owned());
     let headers = lines
         .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse::<http::HeaderValue>().unwrap()))
+        .map(|(name, value)| {
+            (
+                name.parse::<http::HeaderName>().unwrap(),
+                value.parse::<http::HeaderValue>().unwrap(),
+            )
+        })
         .collect();
-    Some(Seen { method, target, headers })
+    Some(Seen {
+        method,
+        target,
+        headers,
+    })
 }
 
 /// A loopback port where nobody listens.
 pub async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// A forwarder over these addresses, nothing known of any; it tries them in this order.
@@ -137,7 +175,13 @@ pub fn forwarder(addresses: &[SocketAddr]) -> Forwarder {
 
 pub fn forwarder_with(addresses: &[SocketAddr], settings: ForwarderSettings) -> Forwarder {
     let pool = Pool::new(PoolSettings::new("gateway"), &Metrics::default());
-    let endpoints: Vec<Endpoint> = addresses.iter().map(|&address| Endpoint { name: None, address }).collect();
+    let endpoints: Vec<Endpoint> = addresses
+        .iter()
+        .map(|&address| Endpoint {
+            name: None,
+            address,
+        })
+        .collect();
     pool.set_endpoints(&endpoints);
     Forwarder::new(pool, settings)
 }
