@@ -1,1 +1,49 @@
-//! Placeholder.
+//! The terminal console: a client of the lab's public surfaces that shows where every request goes.
+//!
+//! Three places that know little of each other: `net` talks to the lab, `state` is the model and knows neither
+//! terminal nor HTTP, `view` draws it and changes nothing. `console` is the one loop that connects them.
+
+mod console;
+mod keys;
+mod net;
+mod options;
+mod state;
+mod terminal;
+mod view;
+
+use std::io::IsTerminal;
+
+use anyhow::{Context, ensure};
+use tokio_util::sync::CancellationToken;
+
+pub use net::topology::{Names, TopologySource};
+pub use options::{Options, Secrets};
+
+/// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
+/// The terminal is given back however it ends; traffic started from the console ends with it.
+pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+    ensure!(
+        std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
+        "the console needs a terminal"
+    );
+    let rights = options.rights()?;
+    let look = options.look(|name| std::env::var(name).ok());
+    let mut wire = net::Wire::start(options.topology, rights, shutdown.child_token())
+        .context("cannot prepare HTTP")?;
+    let result = {
+        let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
+        console::Console::new(look, options.frames)
+            .run(&mut screen, &mut wire, &shutdown)
+            .await
+    };
+    wire.close().await;
+    result
+}
+
+/// The keys and what they do, as help and README print them.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    keys::TABLE
+        .iter()
+        .filter(|binding| !binding.long.is_empty())
+        .map(|binding| (binding.keys, binding.long))
+}

@@ -1,0 +1,187 @@
+//! Follows one instance's log stream for as long as it is part of the lab.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::sse::{Event, Parser};
+use crate::state::logs::{Level, Line, printable};
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Where lines go: never waits, counts what finds no room.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    lines: mpsc::Sender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Sink {
+    pub fn new(lines: mpsc::Sender<Line>, dropped: Arc<AtomicU64>) -> Self {
+        Self { lines, dropped }
+    }
+
+    fn put(&self, line: Line) {
+        if self.lines.try_send(line).is_err() {
+            self.lost(1);
+        }
+    }
+
+    fn lost(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// One event of the stream.
+#[derive(Deserialize)]
+struct Wire {
+    timestamp: String,
+    level: String,
+    #[serde(default)]
+    target: String,
+    #[serde(default)]
+    instance: String,
+    #[serde(default)]
+    request_id: Option<String>,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    fields: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Reads until it is cancelled from outside.
+pub async fn follow(client: reqwest::Client, admin: String, sink: Sink) {
+    let mut wait = SHORTEST_WAIT;
+    // After a reconnection the recent lines come again: those already taken are skipped.
+    let mut newest = String::new();
+    loop {
+        let request = client.get(format!("http://{admin}/logs"));
+        if let Ok(response) = request.send().await
+            && response.status().is_success()
+        {
+            wait = SHORTEST_WAIT;
+            let already = newest.clone();
+            let mut parser = Parser::default();
+            let mut bytes = response.bytes_stream();
+            while let Some(Ok(chunk)) = bytes.next().await {
+                parser.push(&chunk, |event| {
+                    take(&event, &already, &mut newest, &sink);
+                });
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+fn take(event: &Event, already: &str, newest: &mut String, sink: &Sink) {
+    if event.name == "lost" {
+        let lost = serde_json::from_str::<serde_json::Value>(&event.data).ok();
+        sink.lost(lost.and_then(|value| value["lost"].as_u64()).unwrap_or(1));
+        return;
+    }
+    let Ok(wire) = serde_json::from_str::<Wire>(&event.data) else {
+        return;
+    };
+    let line = line(wire);
+    if line.timestamp.as_str() <= already {
+        return;
+    }
+    if line.timestamp > *newest {
+        newest.clone_from(&line.timestamp);
+    }
+    sink.put(line);
+}
+
+fn line(wire: Wire) -> Line {
+    let mut message = wire.message;
+    // An access line's message says it all; elsewhere the fields are half of the story.
+    if wire.target != "access" {
+        for (name, value) in &wire.fields {
+            let value = match value {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            message.extend(["  ", name, "=", &value]);
+        }
+    } else if let Some(more) = wire
+        .fields
+        .get("suppressed")
+        .and_then(serde_json::Value::as_u64)
+        && more > 0
+    {
+        message = format!("{message}  (and {more} more like it)");
+    }
+    let short = |text: &str| printable(text).chars().take(64).collect::<String>();
+    Line {
+        timestamp: short(&wire.timestamp),
+        level: Level::parse(&wire.level),
+        instance: short(&wire.instance),
+        request_id: wire.request_id.as_deref().map(short),
+        message: printable(&message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(data: &str) -> Event {
+        Event {
+            name: String::new(),
+            data: data.to_owned(),
+        }
+    }
+
+    fn sink(room: usize) -> (Sink, mpsc::Receiver<Line>) {
+        let (lines, received) = mpsc::channel(room);
+        (Sink::new(lines, Arc::default()), received)
+    }
+
+    #[test]
+    fn a_line_is_made_printable() {
+        let (sink, mut received) = sink(4);
+        let mut newest = String::new();
+        let data = r#"{"timestamp":"2026-01-02T03:04:05.678Z","level":"WARN","target":"travel","instance":"travel-1",
+            "request_id":"abc","message":"odd\u001b[2J","fields":{"amount":5000,"why":"x\ny"}}"#;
+        take(&event(data), "", &mut newest, &sink);
+        let line = received.try_recv().unwrap();
+        assert_eq!(line.clock(), "03:04:05");
+        assert_eq!(line.level, Level::Warn);
+        assert_eq!(line.message, "odd\u{fffd}[2J  amount=5000  why=x y");
+        for hostile in ["", "{}", "[]", "null", r#"{"timestamp":1,"level":2}"#] {
+            take(&event(hostile), "", &mut newest, &sink);
+        }
+        assert!(received.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_a_replay_skipped() {
+        let (sink, mut received) = sink(2);
+        let mut newest = String::new();
+        let data = |second: u32| {
+            format!(r#"{{"timestamp":"2026-01-02T03:04:0{second}Z","level":"INFO","message":"m"}}"#)
+        };
+        for second in 1..=5 {
+            take(&event(&data(second)), "", &mut newest, &sink);
+        }
+        assert_eq!(sink.dropped.load(Ordering::Relaxed), 3);
+        received.try_recv().unwrap();
+        received.try_recv().unwrap();
+        let already = newest.clone();
+        for second in 4..=6 {
+            take(&event(&data(second)), &already, &mut newest, &sink);
+        }
+        assert_eq!(received.try_recv().unwrap().clock(), "03:04:06");
+        assert!(received.try_recv().is_err());
+    }
+}

@@ -1,0 +1,200 @@
+//! The wire: keeps a reader on every instance of the lab and sends what they find as updates. Knows no screen.
+
+mod act;
+mod logs;
+mod prometheus;
+mod scrape;
+mod sse;
+pub mod topology;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use act::Desk;
+pub use act::Rights;
+use logs::Sink;
+use topology::{Lab, Resolved, TopologySource};
+
+use crate::state::{Update, action::Command, logs::Line};
+
+/// Updates that may wait for the model.
+const UPDATES: usize = 256;
+
+/// Log lines that may wait for the model; more are dropped and counted.
+const LINES: usize = 4_096;
+
+/// How often the topology file is read, and names are resolved.
+const FILE_EVERY: Duration = Duration::from_secs(1);
+const NAMES_EVERY: Duration = Duration::from_secs(3);
+
+/// The model's side of the wire.
+pub struct Wire {
+    pub updates: mpsc::Receiver<Update>,
+    pub lines: mpsc::Receiver<Line>,
+    /// Log lines dropped since it was last taken.
+    pub dropped: Arc<AtomicU64>,
+    pub commands: mpsc::Sender<Command>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Wire {
+    /// Starts all readers; they end with `stop`.
+    pub fn start(
+        source: TopologySource,
+        rights: Rights,
+        stop: CancellationToken,
+    ) -> Result<Self, reqwest::Error> {
+        let (updates, updates_received) = mpsc::channel(UPDATES);
+        let (lines, lines_received) = mpsc::channel(LINES);
+        let (commands, commands_received) = mpsc::channel(32);
+        let (lab, lab_seen) = watch::channel(None);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let tasks = TaskTracker::new();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(Duration::from_millis(2_500))
+            .pool_max_idle_per_host(1)
+            .build()?;
+        let streams = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(1))
+            // The services send a sign of life every fifteen seconds.
+            .read_timeout(Duration::from_secs(45))
+            .build()?;
+        let readers = Readers {
+            http: http.clone(),
+            streams,
+            updates: updates.clone(),
+            sink: Sink::new(lines, Arc::clone(&dropped)),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            running: HashMap::new(),
+        };
+        let watching = watch_topology(source, readers, lab);
+        tasks.spawn(until(stop.clone(), watching));
+        let desk = Desk {
+            http,
+            lab: lab_seen,
+            rights,
+            updates,
+            tasks: tasks.clone(),
+            client: None,
+            traffic: None,
+        };
+        tasks.spawn(until(stop.clone(), desk.run(commands_received)));
+        Ok(Self {
+            updates: updates_received,
+            lines: lines_received,
+            dropped,
+            commands,
+            tasks,
+            stop,
+        })
+    }
+
+    /// Ends everything, traffic included; waits a moment for what is under way.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        drop((self.updates, self.lines, self.commands));
+        let _ = tokio::time::timeout(Duration::from_millis(250), self.tasks.wait()).await;
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// One reader of metrics and one of logs per admin address.
+struct Readers {
+    http: reqwest::Client,
+    streams: reqwest::Client,
+    updates: mpsc::Sender<Update>,
+    sink: Sink,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    running: HashMap<String, CancellationToken>,
+}
+
+impl Readers {
+    fn follow(&mut self, lab: &Lab) {
+        self.running.retain(|admin, stop| {
+            let stays = lab.places.iter().any(|place| place.admin == *admin);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        for place in &lab.places {
+            if self.running.contains_key(&place.admin) {
+                continue;
+            }
+            let stop = self.stop.child_token();
+            self.running.insert(place.admin.clone(), stop.clone());
+            let watching =
+                scrape::watch(self.http.clone(), place.admin.clone(), self.updates.clone());
+            self.tasks.spawn(until(stop.clone(), watching));
+            let following =
+                logs::follow(self.streams.clone(), place.admin.clone(), self.sink.clone());
+            self.tasks.spawn(until(stop, following));
+        }
+    }
+}
+
+async fn watch_topology(
+    source: TopologySource,
+    mut readers: Readers,
+    lab: watch::Sender<Option<Lab>>,
+) {
+    let mut resolved = Resolved::default();
+    let mut ticks = tokio::time::interval(match source {
+        TopologySource::Path(_) => FILE_EVERY,
+        TopologySource::Dns(_) => NAMES_EVERY,
+    });
+    let mut problem = None;
+    loop {
+        ticks.tick().await;
+        let found = match &source {
+            TopologySource::Path(path) => topology::from_file(path),
+            TopologySource::Dns(names) => resolved.look_up(names).await,
+        };
+        let update = match found {
+            Ok(found) => {
+                let changed = lab.borrow().as_ref() != Some(&found);
+                if !changed && problem.take().is_none() {
+                    continue;
+                }
+                problem = None;
+                readers.follow(&found);
+                let update = Update::Topology {
+                    public_url: found.public_url.clone(),
+                    places: found.places.clone(),
+                };
+                lab.send_replace(Some(found));
+                update
+            }
+            Err(why) if problem.as_ref() == Some(&why) => continue,
+            Err(why) => {
+                problem = Some(why.clone());
+                Update::TopologyLost(why)
+            }
+        };
+        if readers.updates.send(update).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Reads one instance's metrics once a second, and what it says of itself every other time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::StreamExt;
+use serde::Deserialize;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::prometheus;
+use crate::state::{
+    Update,
+    instance::{Info, Reason},
+    logs::printable,
+    sample::Sample,
+};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// No admin answer is longer than this.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+#[derive(Deserialize)]
+struct Wire {
+    instance: Option<String>,
+    ready: Option<bool>,
+    #[serde(default)]
+    checks: BTreeMap<String, bool>,
+    #[serde(default)]
+    faults: Vec<serde::de::IgnoredAny>,
+}
+
+/// Reads until it is cancelled from outside. One reading at a time: a slow answer delays the next question.
+pub async fn watch(client: reqwest::Client, admin: String, updates: mpsc::Sender<Update>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut round = 0_u32;
+    loop {
+        ticks.tick().await;
+        let update = match metrics(&client, &admin).await {
+            Ok(sample) => Update::Sample {
+                admin: admin.clone(),
+                sample: Box::new(sample),
+            },
+            Err(reason) => Update::Unreachable {
+                admin: admin.clone(),
+                reason,
+            },
+        };
+        let answered = matches!(update, Update::Sample { .. });
+        if updates.send(update).await.is_err() {
+            return;
+        }
+        if answered
+            && round.is_multiple_of(2)
+            && let Ok(info) = info(&client, &admin).await
+        {
+            let admin = admin.clone();
+            if updates.send(Update::Info { admin, info }).await.is_err() {
+                return;
+            }
+        }
+        // After a failure the next answer is asked for information at once.
+        round = if answered { round.wrapping_add(1) } else { 0 };
+    }
+}
+
+async fn metrics(client: &reqwest::Client, admin: &str) -> Result<Sample, Reason> {
+    let body = fetch(client, &format!("http://{admin}/metrics")).await?;
+    prometheus::parse(&String::from_utf8_lossy(&body)).ok_or(Reason::Nonsense)
+}
+
+async fn info(client: &reqwest::Client, admin: &str) -> Result<Info, Reason> {
+    let body = fetch(client, &format!("http://{admin}/admin/info")).await?;
+    let wire: Wire = serde_json::from_slice(&body).map_err(|_| Reason::Nonsense)?;
+    let short = |text: String| printable(&text).chars().take(40).collect::<String>();
+    Ok(Info {
+        instance: wire.instance.map(short),
+        ready: wire.ready,
+        checks: wire
+            .checks
+            .into_iter()
+            .map(|(name, ok)| (short(name), ok))
+            .collect(),
+        faults: wire.faults.len(),
+    })
+}
+
+async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Reason> {
+    let response = client.get(url).send().await.map_err(|e| reason(&e))?;
+    if !response.status().is_success() {
+        return Err(Reason::Status(response.status().as_u16()));
+    }
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| reason(&e))?;
+        if body.len() + chunk.len() > MOST_BYTES {
+            return Err(Reason::Nonsense);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn reason(error: &reqwest::Error) -> Reason {
+    if error.is_timeout() {
+        Reason::Timeout
+    } else if error.is_connect() {
+        Reason::Refused
+    } else {
+        Reason::Reset
+    }
+}

@@ -1,0 +1,152 @@
+//! Where the lab is: a file that its supervisor rewrites, or the names that containers answer to.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use kit::topology::{State as ProcessState, Topology};
+
+use crate::state::{
+    instance::{Place, Role, Supervised},
+    logs::printable,
+};
+
+/// Roles looked up by name where there is no file.
+pub const ROLES: [&str; 10] = [
+    "balancer",
+    "gateway",
+    "cache",
+    "travel",
+    "exercise",
+    "search",
+    "booking",
+    "notification",
+    "worker",
+    "queue",
+];
+
+/// Where to find out what runs where.
+#[derive(Clone, Debug)]
+pub enum TopologySource {
+    /// The file that `up` writes; read again whenever it changes.
+    Path(PathBuf),
+    /// Names of a container network: every role's name resolves to its instances.
+    Dns(Names),
+}
+
+impl TopologySource {
+    /// The container network of the Compose file.
+    #[must_use]
+    pub fn dns() -> Self {
+        Self::Dns(Names::default())
+    }
+}
+
+/// How a container network is laid out.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub public_url: String,
+    pub cache_url: String,
+    /// The port of every instance's admin surface.
+    pub admin_port: u16,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            public_url: "http://balancer:8000".into(),
+            cache_url: "http://cache:5004".into(),
+            admin_port: 9000,
+        }
+    }
+}
+
+/// A lab, in the console's words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lab {
+    pub public_url: String,
+    pub cache_url: String,
+    pub places: Vec<Place>,
+}
+
+pub fn from_file(path: &Path) -> Result<Lab, String> {
+    let topology = Topology::load(path).map_err(|error| printable(&error.to_string()))?;
+    let places = topology
+        .instances
+        .iter()
+        .map(|instance| Place {
+            role: Role::parse(&printable(&instance.role)),
+            name: printable(&instance.name),
+            listen: Some(instance.listen.to_string()),
+            admin: instance.admin.to_string(),
+            restarts: instance.restarts,
+            supervised: match instance.state {
+                ProcessState::Starting => Supervised::Starting,
+                ProcessState::Running => Supervised::Running,
+                ProcessState::Restarting => Supervised::Restarting,
+                ProcessState::Stopped => Supervised::Stopped,
+            },
+        })
+        .collect();
+    Ok(Lab {
+        public_url: topology.public_url,
+        cache_url: topology.cache_url,
+        places,
+    })
+}
+
+/// Remembers the last addresses of each name: a hiccup of the resolver must not empty the screen.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    addresses: BTreeMap<&'static str, Vec<SocketAddr>>,
+}
+
+impl Resolved {
+    pub async fn look_up(&mut self, names: &Names) -> Result<Lab, String> {
+        for role in ROLES {
+            if let Ok(found) = tokio::net::lookup_host((role, names.admin_port)).await {
+                let mut found: Vec<_> = found.collect();
+                found.sort();
+                found.dedup();
+                self.addresses.insert(role, found);
+            }
+        }
+        if self.addresses.is_empty() {
+            return Err("no service's name resolves here".into());
+        }
+        let places = self
+            .addresses
+            .iter()
+            .flat_map(|(role, addresses)| addresses.iter().map(move |address| (role, address)))
+            .map(|(role, address)| Place {
+                role: Role::parse(role),
+                name: format!("{role}@{}", address.ip()),
+                listen: None,
+                admin: address.to_string(),
+                restarts: 0,
+                supervised: Supervised::Unknown,
+            })
+            .collect();
+        Ok(Lab {
+            public_url: names.public_url.clone(),
+            cache_url: names.cache_url.clone(),
+            places,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("topology.json");
+        assert!(from_file(&path).unwrap_err().contains("cannot read"));
+        std::fs::write(&path, "{").unwrap();
+        assert!(from_file(&path).unwrap_err().contains("is not a topology"));
+    }
+}

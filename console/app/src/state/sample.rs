@@ -1,0 +1,202 @@
+//! One reading of an instance's metrics: the ones the console knows, as typed keys.
+
+use std::collections::BTreeMap;
+
+use super::histogram::Histogram;
+
+/// What only grows while a process lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    Requests,
+    /// Answered with a 5xx status.
+    Errors,
+    CpuSeconds,
+    Retries,
+    RateLimited,
+    CacheHits,
+    CacheMisses,
+    CacheFlushes,
+    Lookup(Lookup),
+    /// Requests a balancer sent to the upstream of this label.
+    Upstream(String),
+    UpstreamFailures(String),
+    QueueSent(String),
+    QueueAcknowledged(String),
+    TasksCompleted,
+    NotificationsSent,
+    OutboxDelivered,
+}
+
+/// How a gateway's look-up in the cache ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lookup {
+    Hit,
+    Miss,
+    Stale,
+    Bypass,
+}
+
+/// What goes up and down.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gauge {
+    InFlight,
+    ResidentBytes,
+    StartTime,
+    Draining,
+    PostgresUp,
+    RedisUp,
+    HostCpu,
+    HostMemoryUsed,
+    HostMemoryTotal,
+    HostCores,
+    UpstreamUp(String),
+    UpstreamWeight(String),
+    CacheEntries,
+    CacheBytes,
+    QueueDepth(String),
+    QueueInFlight(String),
+    QueueDead(String),
+    QueueOldestAge(String),
+    OutboxPending,
+    TasksRunning,
+}
+
+/// The numbers of one scrape. What was not exported is absent, never zero.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    pub counters: BTreeMap<Counter, f64>,
+    pub gauges: BTreeMap<Gauge, f64>,
+    /// Requests answered from the cache (fresh or stale).
+    pub cached: Histogram,
+    /// All other requests.
+    pub uncached: Histogram,
+}
+
+/// Builds a [`Sample`] out of single series.
+#[derive(Debug, Default)]
+pub struct Builder {
+    sample: Sample,
+    cached: BTreeMap<u64, u64>,
+    uncached: BTreeMap<u64, u64>,
+}
+
+/// Labels a single scrape may name; beyond it a hostile exporter is ignored, not remembered.
+const MOST_LABELS: usize = 256;
+
+impl Builder {
+    /// Takes one series in; unknown names are ignored. `label` looks a label's value up.
+    pub fn add<'a>(&mut self, name: &str, value: f64, label: impl Fn(&str) -> Option<&'a str>) {
+        let labelled = |of: &str| label(of).unwrap_or("").to_owned();
+        let counter = match name {
+            "recarga_http_requests_total" => {
+                if label("status").is_some_and(|status| status.starts_with('5')) {
+                    self.count(Counter::Errors, value);
+                } else {
+                    self.count(Counter::Errors, 0.0);
+                }
+                Counter::Requests
+            }
+            "recarga_http_request_duration_seconds_bucket" => {
+                return self.bucket(label("cache"), label("le"), value);
+            }
+            "process_cpu_seconds_total" => Counter::CpuSeconds,
+            "recarga_retries_total" => Counter::Retries,
+            "recarga_rate_limited_total" => Counter::RateLimited,
+            "recarga_cache_hits_total" => Counter::CacheHits,
+            "recarga_cache_misses_total" => Counter::CacheMisses,
+            "recarga_cache_flushes_total" => Counter::CacheFlushes,
+            "recarga_cache_lookups_total" => Counter::Lookup(match label("result") {
+                Some("hit") => Lookup::Hit,
+                Some("miss") => Lookup::Miss,
+                Some("stale") => Lookup::Stale,
+                _ => Lookup::Bypass,
+            }),
+            "recarga_upstream_requests_total" => Counter::Upstream(labelled("upstream")),
+            "recarga_upstream_failures_total" => Counter::UpstreamFailures(labelled("upstream")),
+            "recarga_queue_sent_total" => Counter::QueueSent(labelled("queue")),
+            "recarga_queue_acknowledged_total" => Counter::QueueAcknowledged(labelled("queue")),
+            "recarga_tasks_completed_total" => Counter::TasksCompleted,
+            "recarga_notifications_sent_total" => Counter::NotificationsSent,
+            "recarga_outbox_delivered_total" => Counter::OutboxDelivered,
+            _ => return self.add_gauge(name, value, label),
+        };
+        self.count(counter, value);
+    }
+
+    fn add_gauge<'a>(&mut self, name: &str, value: f64, label: impl Fn(&str) -> Option<&'a str>) {
+        let labelled = |of: &str| label(of).unwrap_or("").to_owned();
+        let gauge = match name {
+            "recarga_http_requests_in_flight" => Gauge::InFlight,
+            "process_resident_memory_bytes" => Gauge::ResidentBytes,
+            "process_start_time_seconds" => Gauge::StartTime,
+            "recarga_draining" => Gauge::Draining,
+            "recarga_store_up" => match label("store") {
+                Some("postgres") => Gauge::PostgresUp,
+                Some("redis") => Gauge::RedisUp,
+                _ => return,
+            },
+            "recarga_host_cpu_ratio" => Gauge::HostCpu,
+            "recarga_host_memory_used_bytes" => Gauge::HostMemoryUsed,
+            "recarga_host_memory_total_bytes" => Gauge::HostMemoryTotal,
+            "recarga_host_cores" => Gauge::HostCores,
+            "recarga_upstream_up" => Gauge::UpstreamUp(labelled("upstream")),
+            "recarga_upstream_weight" => Gauge::UpstreamWeight(labelled("upstream")),
+            "recarga_cache_entries" => Gauge::CacheEntries,
+            "recarga_cache_bytes" => Gauge::CacheBytes,
+            "recarga_queue_depth" => Gauge::QueueDepth(labelled("queue")),
+            "recarga_queue_in_flight" => Gauge::QueueInFlight(labelled("queue")),
+            "recarga_queue_dead" => Gauge::QueueDead(labelled("queue")),
+            "recarga_queue_oldest_age_seconds" => Gauge::QueueOldestAge(labelled("queue")),
+            "recarga_outbox_pending" => Gauge::OutboxPending,
+            "recarga_tasks_running" => Gauge::TasksRunning,
+            _ => return,
+        };
+        if value.is_finite() && self.sample.gauges.len() < MOST_LABELS {
+            // Several series of one gauge (one per route, say) add up.
+            *self.sample.gauges.entry(gauge).or_default() += value;
+        }
+    }
+
+    fn count(&mut self, counter: Counter, value: f64) {
+        if value.is_finite() && value >= 0.0 && self.sample.counters.len() < MOST_LABELS {
+            *self.sample.counters.entry(counter).or_default() += value;
+        }
+    }
+
+    fn bucket(&mut self, cache: Option<&str>, bound: Option<&str>, count: f64) {
+        let Some(bound) = bound.and_then(|text| text.parse::<f64>().ok()) else {
+            return;
+        };
+        if bound.is_nan() || bound <= 0.0 || !count.is_finite() || count < 0.0 {
+            return;
+        }
+        let side = match cache {
+            Some("hit" | "stale") => &mut self.cached,
+            _ => &mut self.uncached,
+        };
+        if side.len() < 4 * MOST_LABELS {
+            let total = side.entry(bound.to_bits()).or_default();
+            *total = total.saturating_add(count as u64);
+        }
+    }
+
+    pub fn build(mut self) -> Sample {
+        self.sample.cached = Histogram::from_cumulative(&self.cached);
+        self.sample.uncached = Histogram::from_cumulative(&self.uncached);
+        self.sample
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    //! Samples for tests.
+    use super::*;
+
+    pub fn of(counters: &[(Counter, f64)], gauges: &[(Gauge, f64)]) -> Sample {
+        Sample {
+            counters: counters.iter().cloned().collect(),
+            gauges: gauges.iter().cloned().collect(),
+            ..Sample::default()
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The last step where the terminal has no Unicode: every cell becomes plain ASCII.
+
+use ratatui::buffer::Buffer;
+
+/// Replaces every symbol that is not ASCII; shapes keep their meaning.
+pub fn reduce(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if cell.symbol().is_ascii() {
+            continue;
+        }
+        let symbol = cell.symbol().chars().next().map_or(' ', plain);
+        cell.set_char(symbol);
+    }
+}
+
+/// Groups of symbols and what stands for each of them.
+const PLAIN: [(&str, char); 23] = [
+    ("–─╌—", '-'),
+    ("│┃╎", '|'),
+    ("╭╮╰╯├┤┬┴┼└┌┐┘", '+'),
+    ("…", '~'),
+    ("·░▁", '.'),
+    ("→▶", '>'),
+    ("×", 'x'),
+    ("●", 'o'),
+    ("✖", 'X'),
+    ("▲", '!'),
+    ("◐", '%'),
+    ("◔", '?'),
+    ("○◇□", '*'),
+    ("▂▃", ':'),
+    ("▄▅", '='),
+    ("▆▇█▉▊▋▌", '#'),
+    ("▍▎▏", '+'),
+    ("áàä", 'a'),
+    ("éèë", 'e'),
+    ("í", 'i'),
+    ("óö", 'o'),
+    ("úü", 'u'),
+    ("ñ", 'n'),
+];
+
+fn plain(symbol: char) -> char {
+    PLAIN
+        .iter()
+        .find(|(group, _)| group.contains(symbol))
+        .map_or('?', |(_, plain)| *plain)
+}

@@ -1,0 +1,259 @@
+//! The panels beside the path: requests, cache, latency, host.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::{Block, BorderType},
+};
+
+use super::{bars, format, theme::Theme};
+use crate::state::{State, histogram::Percentiles, ring::Ring};
+
+/// Draws a frame with its title; the room inside is returned.
+pub fn framed(frame: &mut Frame, theme: &Theme, area: Rect, title: Line<'static>) -> Rect {
+    let block = Block::bordered()
+        .border_type(BorderType::Rounded)
+        .border_style(theme.faint)
+        .title(title);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    Rect {
+        x: inside.x + u16::from(inside.width > 2),
+        width: inside.width.saturating_sub(2),
+        ..inside
+    }
+}
+
+pub fn title(theme: &Theme, name: &str, rest: &str) -> Line<'static> {
+    Line::from(vec![
+        Span::styled(format!(" {name} "), theme.title),
+        Span::styled(
+            if rest.is_empty() {
+                String::new()
+            } else {
+                format!("{rest} ")
+            },
+            theme.dim,
+        ),
+    ])
+}
+
+pub fn tail(ring: &Ring<Option<f64>>, count: usize) -> Vec<Option<f64>> {
+    ring.tail(count).copied().collect()
+}
+
+fn text_at(frame: &mut Frame, area: Rect, row: u16, line: Line<'_>) {
+    if row < area.height {
+        let line_area = Rect {
+            y: area.y + row,
+            height: 1,
+            ..area
+        };
+        frame.render_widget(line, line_area);
+    }
+}
+
+/// Requests per second as columns over time; errors under them on their own scale.
+pub fn requests(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
+    let inside = framed(
+        frame,
+        theme,
+        area,
+        title(theme, "Requests", "at the front door"),
+    );
+    if inside.height < 3 || inside.width < 16 {
+        return;
+    }
+    let seconds = usize::from(inside.width) - 5;
+    let values = tail(&state.charts.requests, seconds);
+    let errors = tail(&state.charts.errors, seconds);
+    let top = bars::ceiling(&values);
+    text_at(
+        frame,
+        inside,
+        0,
+        Line::from(vec![
+            Span::styled(format::rate(state.request_rate()), theme.strong),
+            Span::styled(" requests/s  ", theme.dim),
+            Span::styled(
+                format::rate(state.error_rate()),
+                if state.error_rate().is_some_and(|rate| rate > 0.0) {
+                    theme.critical
+                } else {
+                    theme.strong
+                },
+            ),
+            Span::styled(" errors/s", theme.dim),
+        ]),
+    );
+    let chart = Rect {
+        x: inside.x + 5,
+        y: inside.y + 1,
+        width: inside.width - 5,
+        height: inside.height - 2,
+    };
+    let scale = |row, text: String| (row, Line::styled(format::right(&text, 4), theme.faint));
+    for (row, line) in [
+        scale(1, format::rate(Some(top))),
+        scale(inside.height.saturating_sub(2).max(2), "0".to_owned()),
+        (
+            inside.height - 1,
+            Line::styled(format::right("err", 4), theme.faint),
+        ),
+    ] {
+        text_at(frame, inside, row, line);
+    }
+    bars::chart(frame.buffer_mut(), chart, &values, top, theme.bar);
+    let line = Rect {
+        y: inside.bottom() - 1,
+        height: 1,
+        ..chart
+    };
+    let some = errors.iter().flatten().any(|rate| *rate > 0.0);
+    let style = if some { theme.error_bar } else { theme.faint };
+    bars::chart(
+        frame.buffer_mut(),
+        line,
+        &errors,
+        bars::ceiling(&errors),
+        style,
+    );
+}
+
+/// Hit ratio second by second, beside the window's and the one since the start.
+pub fn cache(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
+    let inside = framed(frame, theme, area, title(theme, "Cache hits", ""));
+    if inside.height < 2 || inside.width < 16 {
+        return;
+    }
+    let cache = state.cache();
+    let ratio = |ratio: Option<crate::state::overview::Ratio>| {
+        format::fine_percent(ratio.map(|ratio| ratio.value))
+    };
+    let mut words = vec![
+        Span::styled(ratio(cache.now), theme.strong),
+        Span::styled(" last 10 s   ", theme.dim),
+        Span::styled(ratio(cache.ever), theme.strong),
+        Span::styled(" since start", theme.dim),
+    ];
+    if inside.width > 52 {
+        words.push(Span::styled(
+            format!(
+                "   {} look-ups",
+                format::count(cache.now.map(|ratio| ratio.events as f64))
+            ),
+            theme.dim,
+        ));
+    }
+    text_at(frame, inside, 0, Line::from(words));
+    let chart = Rect {
+        x: inside.x + 5,
+        y: inside.y + 1,
+        width: inside.width - 5,
+        height: inside.height - 1,
+    };
+    text_at(
+        frame,
+        inside,
+        1,
+        Line::styled(format::right("100%", 4), theme.faint),
+    );
+    let values = tail(&state.charts.hits, chart.width.into());
+    bars::chart(frame.buffer_mut(), chart, &values, 1.0, theme.cache_bar);
+}
+
+/// Percentiles, cached and not, with the number of samples they stand on.
+pub fn latency(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
+    let latency = state.latency();
+    let merged = match latency.gateways {
+        0 => "last 10 s".to_owned(),
+        1 => "last 10 s, 1 gateway".to_owned(),
+        many => format!("last 10 s, {many} gateways merged"),
+    };
+    let inside = framed(frame, theme, area, title(theme, "Latency", &merged));
+    let width = usize::from(inside.width);
+    let label = 10;
+    let samples_column = 7;
+    let column = (width.saturating_sub(label + samples_column) / 3).min(12);
+    let mut head = format::left("", label);
+    for name in ["p50", "p95", "p99"] {
+        head += &format::right(name, column);
+    }
+    head += &format::right("n", samples_column);
+    text_at(frame, inside, 0, Line::styled(head, theme.dim));
+    let rows = [
+        ("cached", latency.cached, theme.cache_bar),
+        ("not cached", latency.uncached, theme.bar),
+        ("front door", latency.all, theme.dim),
+    ];
+    for (row, (name, found, style)) in (1..).zip(rows) {
+        let mut spans = vec![Span::styled(format::left(name, label), style)];
+        for value in [
+            found.map(|p| p.p50),
+            found.map(|p| p.p95),
+            found.map(|p| p.p99),
+        ] {
+            let text = format::latency(value);
+            // Narrow columns keep the unit with no room between.
+            let text = if column < 9 {
+                text.replace(' ', "")
+            } else {
+                text
+            };
+            spans.push(Span::styled(format::right(&text, column), theme.text));
+        }
+        spans.push(Span::styled(
+            format::right(&samples(found), samples_column),
+            theme.dim,
+        ));
+        text_at(frame, inside, row, Line::from(spans));
+    }
+}
+
+pub fn samples(found: Option<Percentiles>) -> String {
+    format::count(found.map(|percentiles| percentiles.samples as f64))
+}
+
+/// Processor and memory of the machine.
+pub fn host(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
+    let host = state.host();
+    let cores = host
+        .cores
+        .map_or_else(String::new, |cores| format!("{cores:.0} cores"));
+    let inside = framed(frame, theme, area, title(theme, "Host", &cores));
+    let memory = host
+        .memory_used
+        .zip(host.memory_total)
+        .filter(|(_, total)| *total > 0.0)
+        .map(|(used, total)| used / total);
+    let words = [
+        ("cpu", host.cpu, format::percent(host.cpu)),
+        (
+            "mem",
+            memory,
+            format!(
+                "{} of {}",
+                format::bytes(host.memory_used),
+                format::bytes(host.memory_total)
+            ),
+        ),
+    ];
+    for (row, (name, part, text)) in (0..).zip(words) {
+        let text_width = 13;
+        let bar = usize::from(inside.width).saturating_sub(5 + text_width);
+        let mut spans = vec![Span::styled(format::left(name, 5), theme.dim)];
+        spans.extend(bars::gauge(part, bar, load_style(part, theme), theme));
+        spans.push(Span::styled(format::right(&text, text_width), theme.text));
+        text_at(frame, inside, row, Line::from(spans));
+    }
+}
+
+fn load_style(part: Option<f64>, theme: &Theme) -> Style {
+    match part {
+        Some(part) if part >= 0.9 => theme.critical,
+        Some(part) if part >= 0.75 => theme.warning,
+        _ => theme.bar,
+    }
+}

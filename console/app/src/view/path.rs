@@ -1,0 +1,214 @@
+//! The request's path: one aligned line per row, from the client down to the stores.
+
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{
+    bars, format,
+    remarks::Remark,
+    rows::{Detail, Row, rows},
+    theme::Theme,
+};
+use crate::state::State;
+
+/// Column widths for the room there is; zero leaves a column out.
+struct Columns {
+    name: usize,
+    state: usize,
+    requests: usize,
+    errors: usize,
+    cpu: usize,
+    memory: usize,
+    remark: usize,
+}
+
+impl Columns {
+    fn new(width: usize) -> Self {
+        let (name, state, requests, errors, cpu, memory) = match width {
+            100.. => (22, 13, 9, 8, 8, 8),
+            72.. => (19, 11, 7, 6, 5, 5),
+            58.. => (19, 11, 7, 6, 0, 0),
+            46.. => (17, 11, 6, 0, 0, 0),
+            _ => (10, 11, 6, 0, 0, 0),
+        };
+        let used = name + state + requests + errors + cpu + memory;
+        Self {
+            name,
+            state,
+            requests,
+            errors,
+            cpu,
+            memory,
+            remark: width.saturating_sub(used + 2),
+        }
+    }
+}
+
+/// How many lines the path takes, its column heads included.
+pub fn height(state: &State, detail: Detail, theme: &Theme) -> u16 {
+    rows(state, detail, theme).len() as u16 + 1
+}
+
+pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect, detail: Detail) {
+    let columns = Columns::new(area.width.into());
+    let rows = rows(state, detail, theme);
+    let room = usize::from(area.height).saturating_sub(1);
+    let hidden = rows.len().saturating_sub(room);
+    let shown = if hidden > 0 {
+        room.saturating_sub(1)
+    } else {
+        rows.len()
+    };
+    let mut lines = vec![head(&columns, theme)];
+    lines.extend(rows[..shown].iter().map(|row| line(row, &columns, theme)));
+    if hidden > 0 {
+        lines.push(Line::styled(
+            format!("… {} more", rows.len() - shown),
+            theme.dim,
+        ));
+    }
+    for (line, y) in lines.into_iter().zip(area.top()..area.bottom()) {
+        frame.render_widget(
+            line,
+            Rect {
+                y,
+                height: 1,
+                ..area
+            },
+        );
+    }
+}
+
+fn head(columns: &Columns, theme: &Theme) -> Line<'static> {
+    let mut text = format::left("path", columns.name);
+    text += &format::left("state", columns.state);
+    for (title, width) in [
+        ("req/s", columns.requests),
+        ("err/s", columns.errors),
+        ("cpu", columns.cpu),
+        ("mem", columns.memory),
+    ] {
+        text += &format::right(title, width);
+    }
+    text += match columns.remark {
+        24.. => "  share against expected",
+        12.. => "  share, more",
+        _ => "",
+    };
+    Line::styled(format::cut(&text, text_width(columns)), theme.dim)
+}
+
+fn text_width(columns: &Columns) -> usize {
+    columns.name
+        + columns.state
+        + columns.requests
+        + columns.errors
+        + columns.cpu
+        + columns.memory
+        + columns.remark
+        + 2
+}
+
+fn line(row: &Row, columns: &Columns, theme: &Theme) -> Line<'static> {
+    let compact = columns.name < 12;
+    let tree = if compact { "" } else { row.tree };
+    let tree_width = tree.chars().count();
+    let name = format::left(&row.name, (columns.name - 1).saturating_sub(tree_width));
+    let mut spans = vec![
+        Span::styled(tree, theme.faint),
+        Span::styled(name, theme.strong),
+        Span::raw(" "),
+        Span::styled(row.mark.glyph, row.mark.style),
+        Span::raw(" "),
+        Span::styled(
+            format::left(&row.mark.word, columns.state - 2),
+            row.mark.style,
+        ),
+    ];
+    // Where nothing is measured the remark may begin in the columns of numbers.
+    if !row.measured && row.requests.is_none() {
+        let numbers = columns.requests + columns.errors + columns.cpu + columns.memory;
+        spans.extend(remark(&row.remark, columns.remark + numbers + 2, theme));
+        return Line::from(spans);
+    }
+    let number = |text: String, width: usize, style: Style| {
+        let text = if row.measured || text != format::UNKNOWN {
+            text
+        } else {
+            String::new()
+        };
+        Span::styled(format::right(&text, width), style)
+    };
+    let errors = match row.errors {
+        Some(rate) if rate > 0.0 => theme.critical,
+        _ => theme.dim,
+    };
+    spans.extend([
+        number(format::rate(row.requests), columns.requests, theme.text),
+        number(format::rate(row.errors), columns.errors, errors),
+        number(format::percent(row.cpu), columns.cpu, theme.dim),
+        number(format::bytes(row.memory), columns.memory, theme.dim),
+        Span::raw("  "),
+    ]);
+    spans.extend(remark(&row.remark, columns.remark, theme));
+    Line::from(spans)
+}
+
+fn remark(remark: &Remark, width: usize, theme: &Theme) -> Vec<Span<'static>> {
+    let plain = |text: String| vec![Span::styled(format::cut(&text, width), theme.dim)];
+    match remark {
+        Remark::None => Vec::new(),
+        Remark::Text { tiny, short, long } => {
+            let fits = |text: &&String| text.chars().count() <= width;
+            let text = [long, short].into_iter().find(fits).unwrap_or(tiny);
+            plain(text.clone())
+        }
+        Remark::Share(share) => {
+            let fine = width >= 34;
+            let part = if fine {
+                format::fine_percent
+            } else {
+                format::percent
+            };
+            let observed = format::right(&part(share.observed), if fine { 7 } else { 5 });
+            let expected = format!(" of {}", part(share.expected));
+            let words = observed.chars().count() + expected.chars().count();
+            let mut spans = Vec::new();
+            if width >= words + 4 {
+                let bar = (width - words).min(36);
+                spans = bars::against(share.observed, share.expected, bar, theme);
+            }
+            if width >= 5 {
+                spans.push(Span::styled(observed, theme.strong));
+            }
+            if width >= words {
+                spans.push(Span::styled(expected, theme.dim));
+            }
+            spans
+        }
+        Remark::Cache(cache) => {
+            let now = format::percent(cache.now.map(|ratio| ratio.value));
+            let ever = format::percent(cache.ever.map(|ratio| ratio.value));
+            let entries = format::count(cache.entries.map(|count| count as f64));
+            let mut spans = Vec::new();
+            if !(16..19).contains(&width) {
+                spans.push(Span::styled("hit ", theme.dim));
+            }
+            spans.push(Span::styled(now, theme.strong));
+            let rest = match width {
+                40.. => format!(
+                    " now · {ever} since start · {entries} entries {}",
+                    format::bytes(cache.bytes)
+                ),
+                16.. => format!(" now {ever} ever"),
+                _ => String::new(),
+            };
+            spans.push(Span::styled(rest, theme.dim));
+            spans
+        }
+    }
+}

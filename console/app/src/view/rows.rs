@@ -1,0 +1,325 @@
+//! The request's path as rows of data, in three levels of detail; what they look like is decided in `path`.
+
+use super::{
+    format,
+    remarks::{self, Remark},
+    status::{self, Mark},
+    theme::Theme,
+};
+use crate::state::{
+    State,
+    instance::{Instance, Role, Status},
+    overview::{QueueView, Store},
+    sample::{Counter, Gauge},
+};
+
+/// How much of the lab one row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A row for every instance and every queue.
+    Queues,
+    /// A row for every instance.
+    Full,
+    /// Gateways one by one, services by role.
+    Grouped,
+    /// A row for every tier, gateways one by one.
+    Gateways,
+    /// A row for every tier.
+    Tiers,
+}
+
+/// One line of the path.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Branches before the name.
+    pub tree: &'static str,
+    pub name: String,
+    pub mark: Mark,
+    pub requests: Option<f64>,
+    pub errors: Option<f64>,
+    /// Of one core.
+    pub cpu: Option<f64>,
+    pub memory: Option<f64>,
+    /// Whether the four numbers above mean anything here.
+    pub measured: bool,
+    pub remark: Remark,
+}
+
+/// All rows at a level of detail, in the order of a request's path.
+pub fn rows(state: &State, detail: Detail, theme: &Theme) -> Vec<Row> {
+    let mut rows = vec![client(state, theme)];
+    let roles = roles(state);
+    if matches!(detail, Detail::Tiers | Detail::Gateways) {
+        tiers(state, detail, theme, &mut rows);
+        return rows;
+    }
+    for role in roles {
+        let members: Vec<_> = state
+            .instances
+            .iter()
+            .filter(|instance| instance.place.role == role)
+            .collect();
+        let (first, last) = match role {
+            Role::Balancer => ("", ""),
+            Role::Gateway => ("├─ ", "╰┬ "),
+            _ => (" ├─ ", " ├─ "),
+        };
+        if detail == Detail::Grouped && role.is_service() {
+            let name = if members.len() > 1 {
+                format!("{} ×{}", role.name(), members.len())
+            } else {
+                members[0].name().to_owned()
+            };
+            rows.push(group(state, first, &name, &members, theme));
+            continue;
+        }
+        let count = members.len();
+        for (index, instance) in members.into_iter().enumerate() {
+            let tree = if index + 1 == count { last } else { first };
+            rows.push(one(state, tree, instance, theme));
+        }
+        if role == Role::Queue && detail == Detail::Queues {
+            rows.extend(state.queues().iter().map(|queue| of_queue(queue, theme)));
+        }
+    }
+    if detail == Detail::Grouped {
+        rows.push(both_stores(state, " ╰─ ", theme));
+    } else {
+        rows.push(of_store(
+            state,
+            " ├─ ",
+            "PostgreSQL",
+            &Gauge::PostgresUp,
+            theme,
+        ));
+        rows.push(of_store(state, " ╰─ ", "Redis", &Gauge::RedisUp, theme));
+    }
+    rows
+}
+
+/// One row per tier; gateways one by one where asked.
+fn tiers(state: &State, detail: Detail, theme: &Theme, rows: &mut Vec<Row>) {
+    let mut tier = |tree: &'static str, name: &str, belongs: &dyn Fn(&Role) -> bool| {
+        let members: Vec<_> = state
+            .instances
+            .iter()
+            .filter(|instance| belongs(&instance.place.role))
+            .collect();
+        if detail == Detail::Gateways && name == "gateways" {
+            rows.extend(
+                members
+                    .iter()
+                    .map(|gateway| one(state, tree, gateway, theme)),
+            );
+        } else if !members.is_empty() {
+            rows.push(group(state, tree, name, &members, theme));
+        }
+    };
+    tier("", "balancer", &|role| *role == Role::Balancer);
+    tier("├ ", "gateways", &|role| *role == Role::Gateway);
+    tier("├ ", "cache", &|role| *role == Role::Cache);
+    tier("├ ", "services", &Role::is_service);
+    tier("├ ", "queue", &|role| *role == Role::Queue);
+    rows.push(both_stores(state, "╰ ", theme));
+}
+
+fn roles(state: &State) -> Vec<Role> {
+    let mut roles: Vec<Role> = state
+        .instances
+        .iter()
+        .map(|instance| instance.place.role.clone())
+        .collect();
+    roles.dedup();
+    roles
+}
+
+fn client(state: &State, theme: &Theme) -> Row {
+    let traffic = &state.traffic;
+    let seen = traffic.seen.as_ref().filter(|_| traffic.is_on());
+    let (mark, remark) = if traffic.is_on() {
+        let asked = format!("{}/s asked", format::count(Some(traffic.rate())));
+        let remark = match seen {
+            None => Remark::text(asked),
+            Some(seen) => Remark::Text {
+                tiny: String::new(),
+                short: asked.clone(),
+                long: format!(
+                    "{asked} · {} answered · {} errors · p95 {}",
+                    format::count(Some(seen.answered as f64)),
+                    format::count(Some(seen.errors as f64)),
+                    format::latency(seen.p95),
+                ),
+            },
+        };
+        (Mark::new("▶", "steady", theme.good), remark)
+    } else {
+        (
+            Mark::new("□", "idle", theme.dim),
+            Remark::Text {
+                tiny: "t: traffic".into(),
+                short: "t starts traffic".into(),
+                long: format!(
+                    "t starts traffic at {}/s",
+                    format::count(Some(traffic.rate()))
+                ),
+            },
+        )
+    };
+    Row {
+        tree: "",
+        name: "client".into(),
+        mark,
+        requests: seen.and_then(|seen| seen.rate),
+        errors: None,
+        cpu: None,
+        memory: None,
+        measured: seen.is_some(),
+        remark,
+    }
+}
+
+fn one(state: &State, tree: &'static str, instance: &Instance, theme: &Theme) -> Row {
+    let now = state.now;
+    let status = instance.status(now);
+    let fresh = instance.is_fresh(now);
+    Row {
+        tree,
+        name: instance.name().to_owned(),
+        mark: status::of(&status, theme),
+        requests: instance.rate(&Counter::Requests, now),
+        errors: instance.rate(&Counter::Errors, now),
+        cpu: instance.rate(&Counter::CpuSeconds, now),
+        memory: instance.gauge(&Gauge::ResidentBytes, now),
+        measured: true,
+        remark: match (&status, fresh) {
+            (Status::Down { reason, .. }, _) => Remark::text(match reason {
+                Some(reason) => reason.to_string(),
+                None => "stopped".into(),
+            }),
+            (Status::NotReady(check), _) if !check.is_empty() => {
+                Remark::text(format!("{check} away"))
+            }
+            (_, true) => remarks::of_role(state, &instance.place.role, &[instance]),
+            _ => Remark::None,
+        },
+    }
+}
+
+fn group(
+    state: &State,
+    tree: &'static str,
+    name: &str,
+    members: &[&Instance],
+    theme: &Theme,
+) -> Row {
+    let now = state.now;
+    let statuses: Vec<_> = members.iter().map(|i| i.status(now)).collect();
+    let up = statuses.iter().filter(|s| **s == Status::Up).count();
+    let mark = statuses
+        .iter()
+        .max_by_key(|status| status::weight(status))
+        .map_or_else(
+            || Mark::new("○", format::UNKNOWN, theme.dim),
+            |worst| {
+                let mut mark = status::of(worst, theme);
+                if members.len() > 1 {
+                    mark.word = if up == members.len() {
+                        format!("{up} up")
+                    } else {
+                        format!("{up} of {} up", members.len())
+                    };
+                }
+                mark
+            },
+        );
+    let sum = |value: &dyn Fn(&Instance) -> Option<f64>| {
+        members.iter().filter_map(|i| value(i)).reduce(|a, b| a + b)
+    };
+    Row {
+        tree,
+        name: name.to_owned(),
+        mark,
+        requests: sum(&|i| i.rate(&Counter::Requests, now)),
+        errors: sum(&|i| i.rate(&Counter::Errors, now)),
+        cpu: sum(&|i| i.rate(&Counter::CpuSeconds, now)),
+        memory: sum(&|i| i.gauge(&Gauge::ResidentBytes, now)),
+        measured: true,
+        remark: match members {
+            [only] => one(state, tree, only, theme).remark,
+            [first, ..] if members.iter().all(|i| i.place.role == first.place.role) => {
+                remarks::of_role(state, &first.place.role, members)
+            }
+            _ => Remark::None,
+        },
+    }
+}
+
+fn of_queue(queue: &QueueView, theme: &Theme) -> Row {
+    let mark = match queue.dead {
+        Some(dead) if dead > 0.0 => Mark::new(
+            "▲",
+            format!("{} dead", format::count(Some(dead))),
+            theme.warning,
+        ),
+        _ => Mark::new(" ", "", theme.dim),
+    };
+    Row {
+        tree: " │  ",
+        name: queue.name.clone(),
+        mark,
+        requests: queue.sent,
+        errors: None,
+        cpu: None,
+        memory: None,
+        measured: false,
+        remark: remarks::of_queue(queue),
+    }
+}
+
+fn of_store(state: &State, tree: &'static str, name: &str, gauge: &Gauge, theme: &Theme) -> Row {
+    let store = state.store(gauge);
+    Row {
+        tree,
+        name: name.to_owned(),
+        mark: status::of_store(store, theme),
+        requests: None,
+        errors: None,
+        cpu: None,
+        memory: None,
+        measured: false,
+        remark: match store {
+            Store::Away { failing, users } => {
+                Remark::text(format!("away for {failing} of {users}"))
+            }
+            Store::Up | Store::Unknown => Remark::None,
+        },
+    }
+}
+
+/// PostgreSQL and Redis in one row.
+fn both_stores(state: &State, tree: &'static str, theme: &Theme) -> Row {
+    let postgres = state.store(&Gauge::PostgresUp);
+    let redis = state.store(&Gauge::RedisUp);
+    let mark = match (postgres, redis) {
+        (Store::Away { .. }, _) => status::of_store(postgres, theme),
+        (_, Store::Away { .. }) => status::of_store(redis, theme),
+        (Store::Unknown, _) => status::of_store(postgres, theme),
+        _ => status::of_store(redis, theme),
+    };
+    let word = |store: Store| status::of_store(store, theme).word;
+    Row {
+        tree,
+        name: "stores".into(),
+        mark,
+        requests: None,
+        errors: None,
+        cpu: None,
+        memory: None,
+        measured: false,
+        remark: Remark::Text {
+            tiny: format!("pg {} redis {}", word(postgres), word(redis)),
+            short: format!("pg {} redis {}", word(postgres), word(redis)),
+            long: format!("PostgreSQL {} · Redis {}", word(postgres), word(redis)),
+        },
+    }
+}

@@ -1,0 +1,183 @@
+//! Whole screens at the sizes that matter, and that no size breaks.
+
+use proptest::prelude::*;
+use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+
+use super::{Look, draw, theme::Depth, theme::Theme};
+use crate::state::{
+    State,
+    action::Action,
+    logs::{Level, Line},
+    testing::{busy, degraded, disconnected, recharged, starting},
+};
+
+fn look() -> Look {
+    Look {
+        theme: Theme::new(Depth::Indexed),
+        ascii: false,
+    }
+}
+
+fn buffer(state: &State, look: &Look, width: u16, height: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, state, look)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    buffer
+        .content
+        .chunks(width)
+        .map(|row| {
+            let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
+            line.trim_end().to_owned() + "\n"
+        })
+        .collect()
+}
+
+fn check(name: &str, state: &State) {
+    for (width, height) in [(40, 12), (60, 20), (80, 24), (120, 40), (200, 60)] {
+        let screen = text(&buffer(state, &look(), width, height));
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
+    }
+}
+
+#[test]
+fn nothing_known_yet() {
+    let screen = text(&buffer(&State::default(), &look(), 80, 24));
+    insta::assert_snapshot!("empty_80x24", screen);
+}
+
+#[test]
+fn a_lab_that_starts() {
+    check("starting", &starting());
+}
+
+#[test]
+fn a_busy_lab() {
+    check("busy", &busy());
+}
+
+#[test]
+fn a_recharge_and_its_result() {
+    let screen = text(&buffer(&recharged(), &look(), 80, 24));
+    insta::assert_snapshot!("recharged_80x24", screen);
+}
+
+#[test]
+fn a_degraded_lab() {
+    check("degraded", &degraded());
+}
+
+#[test]
+fn a_lab_that_is_gone() {
+    check("disconnected", &disconnected());
+}
+
+#[test]
+fn help() {
+    let mut state = busy();
+    state.act(Action::Help);
+    check("help", &state);
+}
+
+#[test]
+fn the_question_before_a_flush() {
+    let mut state = busy();
+    state.act(Action::Flush);
+    check("flush", &state);
+}
+
+#[test]
+fn ascii_is_ascii() {
+    let look = Look {
+        ascii: true,
+        ..look()
+    };
+    for state in [busy(), degraded(), recharged(), starting()] {
+        let screen = text(&buffer(&state, &look, 120, 40));
+        assert!(screen.is_ascii(), "{screen}");
+    }
+    let screen = text(&buffer(&degraded(), &look, 80, 24));
+    insta::assert_snapshot!("ascii_degraded_80x24", screen);
+}
+
+#[test]
+fn without_colour_there_is_none_and_states_are_still_told_apart() {
+    let look = Look {
+        theme: Theme::new(Depth::Monochrome),
+        ascii: false,
+    };
+    let screen = buffer(&degraded(), &look, 120, 40);
+    for cell in &screen.content {
+        assert_eq!(cell.fg, ratatui::style::Color::Reset);
+        assert_eq!(cell.bg, ratatui::style::Color::Reset);
+    }
+    let words = text(&screen);
+    for word in [
+        "✖ down 11s",
+        "▲ not ready",
+        "◐ draining",
+        "◔ stale 6s",
+        "● up",
+    ] {
+        assert!(words.contains(word), "{word} is missing in\n{words}");
+    }
+}
+
+#[test]
+fn hostile_log_lines_stay_in_their_place() {
+    let mut state = busy();
+    for message in [
+        "地铁".repeat(500),
+        "e\u{301}".repeat(3_000),
+        "x".repeat(4_096),
+    ] {
+        state.log(Line {
+            timestamp: "2026-03-02T14:05:59Z".into(),
+            level: Level::Error,
+            instance: "地铁地铁地铁地铁地铁地铁".into(),
+            request_id: None,
+            message,
+        });
+    }
+    for (width, height) in [(80, 24), (120, 40)] {
+        let screen = text(&buffer(&state, &look(), width, height));
+        let edges = screen.lines().filter(|line| line.ends_with('│')).count();
+        assert!(width < 120 || edges > 20, "{screen}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn no_size_breaks_it(width in 1_u16..=300, height in 1_u16..=100, which in 0..6, ascii: bool) {
+        let mut state = match which {
+            0 => State::default(),
+            1 => starting(),
+            2 => recharged(),
+            3 => degraded(),
+            4 => disconnected(),
+            _ => busy(),
+        };
+        let look = Look { theme: Theme::new(Depth::True), ascii };
+        buffer(&state, &look, width, height);
+        state.act(Action::Help);
+        buffer(&state, &look, width, height);
+        state.act(Action::Close);
+        state.act(Action::Flush);
+        buffer(&state, &look, width, height);
+    }
+}
+
+#[test]
+fn the_smallest_sizes_one_by_one() {
+    let state = degraded();
+    for width in 1..=45 {
+        for height in 1..=12 {
+            buffer(&state, &look(), width, height);
+        }
+    }
+}
