@@ -15,6 +15,13 @@ pub struct Api {
     token: Option<String>,
 }
 
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(40))
+}
+
 /// An answer, read to its end.
 #[derive(Debug)]
 pub struct Answer {
@@ -62,14 +69,18 @@ impl Api {
         Self::at(&lab().admin(instance)).with_token(lab().secret("operator_token"))
     }
 
-    pub fn at(base: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none());
-        let http = http
-            .timeout(std::time::Duration::from_secs(40))
+    /// The public port, with no token, as another client of this machine: what is limited by address is its own.
+    pub fn from_address(address: [u8; 4]) -> Self {
+        let mut api = Self::anonymous();
+        api.http = client()
+            .local_address(std::net::IpAddr::from(address))
             .build()
             .unwrap();
+        api
+    }
+
+    pub fn at(base: &str) -> Self {
+        let http = client().build().unwrap();
         Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
