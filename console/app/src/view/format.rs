@@ -47,13 +47,14 @@ pub fn fine_percent(value: Option<f64>) -> String {
     known(value, |part| format!("{:.1}%", part * 100.0))
 }
 
-/// Seconds of latency: `0.84 ms`, `12.3 ms`, `480 ms`, `1.24 s`.
+/// Seconds of latency: `0.84 ms`, `12.3 ms`, `480 ms`, `1.24 s`, `30 s`.
 pub fn latency(seconds: Option<f64>) -> String {
     known(seconds, |seconds| match seconds * 1e3 {
         ms if ms < 9.995 => format!("{ms:.2} ms"),
         ms if ms < 99.95 => format!("{ms:.1} ms"),
         ms if ms < 999.5 => format!("{ms:.0} ms"),
-        ms => format!("{:.2} s", ms / 1e3),
+        ms if ms < 9_995.0 => format!("{:.2} s", ms / 1e3),
+        ms => format!("{:.0} s", ms / 1e3),
     })
 }
 

@@ -66,11 +66,9 @@ fn help(frame: &mut Frame, theme: &Theme, area: Rect) {
         })
         .collect();
     let legend = [
-        ("", ""),
         ("● up  ○ starting  ◐ draining", "the process's own word"),
         ("▲ not ready", "it answers, but a store it needs is away"),
-        ("◔ stale", "no data for so long; its numbers are blanked"),
-        ("✖ down", "nobody answers, for so long"),
+        ("◔ stale  ✖ down", "no data, or no answer, for so long"),
         ("–", "not known; a zero is a measured zero"),
         ("┃ in a share bar", "where its weight says it should end"),
     ];

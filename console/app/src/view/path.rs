@@ -195,7 +195,7 @@ fn remark(remark: &Remark, width: usize, theme: &Theme) -> Vec<Span<'static>> {
             let ever = format::percent(cache.ever.map(|ratio| ratio.value));
             let entries = format::count(cache.entries.map(|count| count as f64));
             let mut spans = Vec::new();
-            if !(16..19).contains(&width) {
+            if !(16..20).contains(&width) {
                 spans.push(Span::styled("hit ", theme.dim));
             }
             spans.push(Span::styled(now, theme.strong));

@@ -142,7 +142,14 @@ fn client(state: &State, theme: &Theme) -> Row {
             None => Remark::text(asked),
             Some(seen) => Remark::Text {
                 tiny: String::new(),
-                short: asked.clone(),
+                short: if seen.errors > 0 {
+                    format!(
+                        "{asked}, {} failed",
+                        format::count(Some(seen.errors as f64))
+                    )
+                } else {
+                    asked.clone()
+                },
                 long: format!(
                     "{asked} · {} answered · {} errors · p95 {}",
                     format::count(Some(seen.answered as f64)),

@@ -69,7 +69,7 @@ pub fn severity(severity: Severity, theme: &Theme) -> (&'static str, Style) {
     match severity {
         Severity::Critical => ("✖", theme.critical),
         Severity::Warning => ("▲", theme.warning),
-        Severity::Notice => ("◐", theme.notice),
+        Severity::Notice => ("○", theme.notice),
     }
 }
 
