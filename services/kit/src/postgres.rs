@@ -79,9 +79,13 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Protocol(_) => true,
-        // 08 connection, 53 resources, 57P operator intervention (shutdown, crash, cannot connect now).
+        // 08 connection, 53 resources, 57P operator intervention (shutdown, crash, cannot connect now); a statement or
+        // lock that took too long, and a transaction that had to yield to another.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || matches!(&*code, "57014" | "55P03" | "40001" | "40P01")
         }),
         _ => false,
     }

@@ -1,0 +1,12 @@
+//! The travel service on real sockets and a real PostgreSQL.
+
+mod cards;
+mod contract;
+mod keys;
+mod login;
+mod outages;
+mod recharges;
+mod stations;
+mod support;
+mod trips;
+mod users;
