@@ -62,6 +62,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Up {
     /// How large a city an empty database is filled with.
     #[arg(long, value_enum, default_value_t)]
@@ -139,6 +140,7 @@ pub struct Database {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the flag is --seed")]
 pub struct Seed {
     #[command(flatten)]
     pub database: Database,
@@ -158,6 +160,9 @@ pub struct Console {
     /// Find the services by DNS, as in containers, instead of through the lab's folder.
     #[arg(long)]
     pub dns: bool,
+    /// With --dns: what the operator's levers need.
+    #[arg(long, env = "RECARGA_OPERATOR_PASSWORD", hide_env_values = true)]
+    pub operator_password: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -199,7 +204,7 @@ pub struct Logs {
     #[arg(long, short)]
     pub follow: bool,
     /// How many lines of each instance to begin with.
-    #[arg(long, short, default_value_t = 50)]
+    #[arg(long, short = 'n', default_value_t = 50)]
     pub lines: usize,
     /// The lines as they are, one JSON object each.
     #[arg(long)]
@@ -261,14 +266,14 @@ pub struct Test {
     /// Install what is missing without asking.
     #[arg(long, short)]
     pub yes: bool,
-    /// For `cargo test --workspace`, such as -p travel or -- a_test_name.
+    /// For `cargo test --workspace`, such as `-p travel` or `-- part_of_a_name`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Such as http://127.0.0.1:9000/readyz.
+    /// Such as `http://127.0.0.1:9000/readyz`.
     pub url: String,
 }
 

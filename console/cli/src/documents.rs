@@ -6,6 +6,8 @@ use utoipa::openapi::OpenApi;
 pub fn merged() -> OpenApi {
     let mut document = balancer::openapi();
     for part in [
+        booking::openapi(),
+        exercise::openapi(),
         travel::openapi(),
         search::openapi(),
         cache::openapi(),

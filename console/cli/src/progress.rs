@@ -77,7 +77,7 @@ impl Printer {
         }
         if let Some((mark, text)) = line(event) {
             if self.shared.fancy {
-                println!("{} {text}", mark.fancy());
+                say(format_args!("{} {text}", mark.fancy()));
             } else {
                 say(format_args!("{text}"));
             }

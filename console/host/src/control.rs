@@ -24,7 +24,7 @@ use crate::{
 /// The longest path that a Unix socket may have everywhere.
 const LONGEST_SOCKET_PATH: usize = 100;
 /// How long an answer may take; scaling down waits for work in flight.
-const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+const ANSWER_WITHIN: Duration = Duration::from_mins(2);
 
 /// Where the lab listens for requests, as `control.json` says.
 #[derive(Clone, Debug, Serialize, Deserialize)]

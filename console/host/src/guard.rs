@@ -95,12 +95,12 @@ pub async fn run(options: Options) -> Result<i32> {
         return Ok(code(child.wait().await.map_err(failed())?));
     };
     processes::signal(pid, options.signal.number());
-    let status = match tokio::time::timeout(options.patience, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            processes::signal(pid, Signal::KILL);
-            child.wait().await
-        }
+    let in_order = tokio::time::timeout(options.patience, child.wait()).await;
+    let status = if let Ok(status) = in_order {
+        status
+    } else {
+        processes::signal(pid, Signal::KILL);
+        child.wait().await
     };
     Ok(code(status.map_err(failed())?))
 }

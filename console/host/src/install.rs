@@ -76,10 +76,9 @@ impl Manager {
         // The contributed modules hold btree_gist, which keeps a tutor's sessions apart.
         let (postgres, redis): (&[&str], &[&str]) = match self {
             Self::Apt => (&["postgresql", "postgresql-contrib"], &["redis-server"]),
-            Self::Dnf => (&["postgresql-server", "postgresql-contrib"], &["redis"]),
+            Self::Dnf | Self::Zypper => (&["postgresql-server", "postgresql-contrib"], &["redis"]),
             Self::Pacman => (&["postgresql"], &["valkey"]),
             Self::Apk => (&["postgresql", "postgresql-contrib"], &["redis"]),
-            Self::Zypper => (&["postgresql-server", "postgresql-contrib"], &["redis"]),
             Self::Brew => (&["postgresql@17"], &["redis"]),
         };
         let mut packages = Vec::new();

@@ -92,12 +92,11 @@ async fn keep(
                         });
                     }
                 };
-                match watch_over(&inner, &job, &mut child, &stop, came_up).await {
-                    Some(status) => describe(status),
-                    None => {
-                        terminate(&inner, &job, child).await;
-                        break;
-                    }
+                if let Some(status) = watch_over(&inner, &job, &mut child, &stop, came_up).await {
+                    describe(status)
+                } else {
+                    terminate(&inner, &job, child).await;
+                    break;
                 }
             }
         };

@@ -153,6 +153,7 @@ impl Lab {
         self.control = Some(tokio::spawn(serving).abort_handle());
 
         let (database, redis) = self.start_stores(&options).await?;
+        self.supervisor.ports().save()?;
         let urls = StoreUrls { database, redis };
         database::prepare(&urls.database, options.plan, &self.secrets, &self.events).await?;
         self.supervisor.set_store_urls(urls);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -91,13 +92,12 @@ fn read(path: &Path, from: u64, positions: &mut BTreeMap<PathBuf, u64>) -> Vec<S
         file.seek(SeekFrom::Start(from))?;
         file.read_to_end(&mut bytes)
     });
-    let complete = match (read, bytes.iter().rposition(|&byte| byte == b'\n')) {
-        (Ok(_), Some(end)) => &bytes[..=end],
-        _ => {
-            positions.entry(path.to_owned()).or_insert(from);
-            return Vec::new();
-        }
+    let end = bytes.iter().rposition(|&byte| byte == b'\n');
+    let (Ok(_), Some(end)) = (read, end) else {
+        positions.entry(path.to_owned()).or_insert(from);
+        return Vec::new();
     };
+    let complete = &bytes[..=end];
     positions.insert(path.to_owned(), from + complete.len() as u64);
     String::from_utf8_lossy(complete)
         .lines()
@@ -139,11 +139,11 @@ fn readable(line: &Value, instance: &str) -> String {
             let value = value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);
-            readable.push_str(&format!(" {name}={value}"));
+            let _ = write!(readable, " {name}={value}");
         }
     }
     if let Some(id) = line["request_id"].as_str() {
-        readable.push_str(&format!(" request_id={id}"));
+        let _ = write!(readable, " request_id={id}");
     }
     readable
 }

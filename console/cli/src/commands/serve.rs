@@ -18,9 +18,9 @@ pub enum Service {
     /// Tutors by subject.
     Search(Box<search::Config>),
     /// Sessions with tutors.
-    Booking(Box<Pending>),
+    Booking(Box<booking::Config>),
     /// The classic slow read and piece of business logic.
-    Exercise(Box<Pending>),
+    Exercise(Box<exercise::Config>),
     /// Long tasks off the queue, and their status.
     Worker(Box<Pending>),
     /// Takes bookings off the queue and notifies, once each.
@@ -48,7 +48,7 @@ async fn pending(
 
 /// Serves until a signal or the end of the supervisor.
 pub async fn run(service: Service) -> Result<u8> {
-    /// One arm per service: only the types differ.
+    // One arm per service: only the types differ.
     macro_rules! serve {
         ($role:literal, $config:ident, $run:expr) => {{
             let (_telemetry, listeners, shutdown) = prepare($role, &$config.common).await?;
@@ -64,12 +64,8 @@ pub async fn run(service: Service) -> Result<u8> {
         }
         Service::Travel(config) => serve!("travel", config, travel::run),
         Service::Search(config) => serve!("search", config, search::run),
-        Service::Booking(config) => {
-            serve!("booking", config, |l, c, s| pending("booking", l, c, s))
-        }
-        Service::Exercise(config) => {
-            serve!("exercise", config, |l, c, s| pending("exercise", l, c, s))
-        }
+        Service::Booking(config) => serve!("booking", config, booking::run),
+        Service::Exercise(config) => serve!("exercise", config, exercise::run),
         Service::Worker(config) => serve!("worker", config, |l, c, s| pending("worker", l, c, s)),
         Service::Notification(config) => serve!("notification", config, |l, c, s| pending(
             "notification",

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a lab that is just starting in another terminal is waited for.
-const ATTACH_WITHIN: Duration = Duration::from_secs(120);
+const ATTACH_WITHIN: Duration = Duration::from_mins(2);
 
 pub async fn run(directory: &Path, arguments: Up) -> Result<u8> {
     if arguments.database_url.is_none() || arguments.redis_url.is_none() {

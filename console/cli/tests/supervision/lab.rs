@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// Everything a lab does in these tests is over by then, or never will be.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub const RECARGA: &str = env!("CARGO_BIN_EXE_recarga");
 

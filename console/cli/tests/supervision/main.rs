@@ -1,4 +1,8 @@
 //! The lab as processes: it comes up, survives what dies, and leaves nothing behind however it ends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 mod lab;
 mod lives;
