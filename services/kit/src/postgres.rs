@@ -1,6 +1,10 @@
 //! PostgreSQL: a lazy pool that survives the server's absence, and the check that reports it.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     Postgres,
@@ -15,7 +19,7 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long it waits when the last check found the server away.
 const ACQUIRE_WHEN_AWAY: Duration = Duration::from_millis(100);
 /// How often the server is asked whether it is there.
-const CHECK: Duration = Duration::from_secs(1);
+const CHECK: Duration = Duration::from_millis(500);
 
 /// A pool that connects when first used, with a background check named `postgres`.
 pub fn connect(instance: &Instance, args: &DatabaseArgs) -> Result<PgPool, Error> {
@@ -26,19 +30,49 @@ pub fn connect(instance: &Instance, args: &DatabaseArgs) -> Result<PgPool, Error
             ("statement_timeout", "10000"),
             ("idle_in_transaction_session_timeout", "10000"),
         ]);
-    let pool = PgPoolOptions::new()
+    // Its own connection: a busy pool is not an absent server, and one that broke tells of a restart.
+    let checked = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.clone());
+    let outage = Outage::default();
+    watch_outages(instance, checked, outage.clone());
+    Ok(PgPoolOptions::new()
         .max_connections(args.database_connections)
         .acquire_timeout(ACQUIRE)
-        // A round trip per request otherwise; a broken connection is dropped when it fails.
+        // A round trip per request otherwise; connections from before an outage are known to be broken without it.
         .test_before_acquire(false)
+        .before_acquire(move |_, connection| {
+            let sound = !outage.came_after(Instant::now().checked_sub(connection.age));
+            Box::pin(async move { Ok(sound) })
+        })
         .max_lifetime(Duration::from_mins(30))
-        .connect_lazy_with(options);
-    watch(instance, pool.clone());
-    Ok(pool)
+        .connect_lazy_with(options))
 }
 
-/// Reports the `postgres` check of a pool until the shutdown.
+/// When the server was last seen away.
+#[derive(Clone, Debug, Default)]
+struct Outage(Arc<Mutex<Option<Instant>>>);
+
+impl Outage {
+    fn seen(&self, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether the server was away after that moment; `None` is before everything.
+    fn came_after(&self, moment: Option<Instant>) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| moment.is_none_or(|moment| moment < last))
+    }
+}
+
+/// Reports the `postgres` check through a pool until the shutdown.
 pub fn watch(instance: &Instance, pool: PgPool) {
+    watch_outages(instance, pool, Outage::default());
+}
+
+fn watch_outages(instance: &Instance, pool: PgPool, outage: Outage) {
     let watched = instance.clone();
     instance.spawn(async move {
         loop {
@@ -47,7 +81,11 @@ pub fn watch(instance: &Instance, pool: PgPool) {
                 sqlx::query("SELECT 1").execute(&pool),
             )
             .await;
-            watched.set_check("postgres", matches!(answer, Ok(Ok(_))));
+            let up = matches!(answer, Ok(Ok(_)));
+            if !up {
+                outage.seen(Instant::now());
+            }
+            watched.set_check("postgres", up);
             tokio::select! {
                 () = tokio::time::sleep(CHECK) => {}
                 () = watched.shutdown().requested() => break,
@@ -88,5 +126,21 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
                 || matches!(&*code, "57014" | "55P03" | "40001" | "40P01")
         }),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_from_before_an_outage_are_known() {
+        let outage = Outage::default();
+        let start = Instant::now();
+        assert!(!outage.came_after(Some(start)));
+        outage.seen(start + Duration::from_secs(5));
+        assert!(outage.came_after(Some(start)));
+        assert!(outage.came_after(None));
+        assert!(!outage.came_after(Some(start + Duration::from_secs(6))));
     }
 }
