@@ -69,16 +69,6 @@ impl Api {
         Self::at(&lab().admin(instance)).with_token(lab().secret("operator_token"))
     }
 
-    /// The public port, with no token, as another client of this machine: what is limited by address is its own.
-    pub fn from_address(address: [u8; 4]) -> Self {
-        let mut api = Self::anonymous();
-        api.http = client()
-            .local_address(std::net::IpAddr::from(address))
-            .build()
-            .unwrap();
-        api
-    }
-
     pub fn at(base: &str) -> Self {
         let http = client().build().unwrap();
         Self {

@@ -1,9 +1,11 @@
-//! `--auth strict`: a fourth gateway that asks everybody for a token.
+//! A fourth gateway, which asks everybody for a token (`--auth strict`) and lets nobody sign in often.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::api::Api;
+use reqwest::Method;
+
+use crate::api::{Api, send};
 use crate::lab::{eventually, lab};
 
 struct Stopped(Child);
@@ -24,7 +26,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn open_calls_need_a_token() {
+async fn a_strict_gateway() {
     let lab = lab();
     let (port, admin_port) = (free_port(), free_port());
     let source = |role: &str| format!("topology:{}#{role}", lab.topology_path().display());
@@ -38,6 +40,7 @@ async fn open_calls_need_a_token() {
             "--auth",
             "strict",
         ])
+        .args(["--logins-per-user", "4", "--logins-per-address", "16"])
         .args([
             "--listen",
             &format!("127.0.0.1:{port}"),
@@ -86,5 +89,34 @@ async fn open_calls_need_a_token() {
         "the demo token is off: {off}"
     );
     let token = api.sign_in("student1", "password").await;
-    api.with_token(&token).get("/trips/total").await.expect(200);
+    api.clone()
+        .with_token(&token)
+        .get("/trips/total")
+        .await
+        .expect(200);
+
+    let hasty = lab.own_name("hasty");
+    let form = [("username", hasty.as_str()), ("password", "wrong")];
+    for _ in 0..4 {
+        send(api.request(Method::POST, "/token").form(&form))
+            .await
+            .problem(401);
+    }
+    send(api.request(Method::POST, "/token").form(&form))
+        .await
+        .problem(429)
+        .retry_after();
+    api.sign_in("student2", "password").await;
+    let others = (0..20).map(|number| {
+        let form = [
+            ("username", format!("{hasty}-{number}")),
+            ("password", "wrong".to_owned()),
+        ];
+        send(api.request(Method::POST, "/token").form(&form))
+    });
+    let answers = futures::future::join_all(others).await;
+    assert!(
+        answers.iter().any(|answer| answer.status == 429),
+        "an address is limited too"
+    );
 }
