@@ -6,6 +6,7 @@ use utoipa::openapi::OpenApi;
 pub fn merged() -> OpenApi {
     let mut document = balancer::openapi();
     for part in [
+        gateway::openapi(),
         booking::openapi(),
         exercise::openapi(),
         travel::openapi(),

@@ -51,6 +51,13 @@ pub enum Error {
         log: PathBuf,
         tail: String,
     },
+    #[error("{name} ended {deaths} times while it was starting; the end of {log} says:\n{tail}", log = .log.display())]
+    KeepsEnding {
+        name: String,
+        deaths: u32,
+        log: PathBuf,
+        tail: String,
+    },
     #[error("cannot use the {kind} server at {address}: {reason}")]
     External {
         kind: &'static str,

@@ -88,7 +88,12 @@ impl Role {
     pub(crate) fn needs_database(self) -> bool {
         matches!(
             self,
-            Self::Travel | Self::Search | Self::Booking | Self::Worker | Self::Notification
+            Self::Travel
+                | Self::Search
+                | Self::Booking
+                | Self::Exercise
+                | Self::Worker
+                | Self::Notification
         )
     }
 

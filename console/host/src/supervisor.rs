@@ -323,13 +323,16 @@ impl Supervisor {
             Progress::Starting { deaths } => *deaths >= DEATHS_BEFORE_READY,
         });
         match tokio::time::timeout(READY_WITHIN, decided).await {
-            Ok(Ok(progress)) if *progress == Progress::Ready => Ok(()),
+            Ok(Ok(progress)) => match *progress {
+                Progress::Ready => Ok(()),
+                Progress::Starting { deaths } => Err(self.why_not_ready(name, Some(deaths))),
+            },
             Ok(Err(_)) => Err(Error::Interrupted),
-            Ok(Ok(_)) | Err(_) => Err(self.why_not_ready(name)),
+            Err(_) => Err(self.why_not_ready(name, None)),
         }
     }
 
-    fn why_not_ready(&self, name: &str) -> Error {
+    fn why_not_ready(&self, name: &str, deaths: Option<u32>) -> Error {
         let log = self.inner.layout.output(name);
         let tail = layout::tail(&log, 12);
         if tail.contains("No space left on device") {
@@ -337,11 +340,20 @@ impl Supervisor {
                 path: self.inner.layout.root().to_owned(),
             };
         }
-        Error::NotReady {
-            name: name.to_owned(),
-            seconds: READY_WITHIN.as_secs(),
-            log,
-            tail,
+        let name = name.to_owned();
+        match deaths {
+            Some(deaths) => Error::KeepsEnding {
+                name,
+                deaths,
+                log,
+                tail,
+            },
+            None => Error::NotReady {
+                name,
+                seconds: READY_WITHIN.as_secs(),
+                log,
+                tail,
+            },
         }
     }
 

@@ -12,7 +12,7 @@ pub enum Service {
     /// The front door: picks a gateway for each request.
     Balancer(Box<balancer::Config>),
     /// Authentication, routing, limits, and the response cache.
-    Gateway(Box<Pending>),
+    Gateway(Box<gateway::Config>),
     /// Cards, recharges, trips, finance, users, stations.
     Travel(Box<travel::Config>),
     /// Tutors by subject.
@@ -24,7 +24,7 @@ pub enum Service {
     /// Long tasks off the queue, and their status.
     Worker(Box<Pending>),
     /// Takes bookings off the queue and notifies, once each.
-    Notification(Box<Pending>),
+    Notification(Box<notification::Config>),
     /// Values with a time to live, leases, statistics.
     Cache(Box<cache::Config>),
     /// At-least-once queues.
@@ -59,20 +59,13 @@ pub async fn run(service: Service) -> Result<u8> {
         Service::Balancer(config) => serve!("balancer", config, |listeners, config, shutdown| {
             balancer::run(listeners, config, documents::merged(), shutdown)
         }),
-        Service::Gateway(config) => {
-            serve!("gateway", config, |l, c, s| pending("gateway", l, c, s))
-        }
+        Service::Gateway(config) => serve!("gateway", config, gateway::run),
         Service::Travel(config) => serve!("travel", config, travel::run),
         Service::Search(config) => serve!("search", config, search::run),
         Service::Booking(config) => serve!("booking", config, booking::run),
         Service::Exercise(config) => serve!("exercise", config, exercise::run),
         Service::Worker(config) => serve!("worker", config, |l, c, s| pending("worker", l, c, s)),
-        Service::Notification(config) => serve!("notification", config, |l, c, s| pending(
-            "notification",
-            l,
-            c,
-            s
-        )),
+        Service::Notification(config) => serve!("notification", config, notification::run),
         Service::Cache(config) => serve!("cache", config, cache::run),
         Service::Queue(config) => serve!("queue", config, queue::run),
     }

@@ -1,6 +1,6 @@
 //! `recarga test`: the workspace's tests, against stores that are thrown away afterwards.
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::{ffi::OsString, os::unix::process::ExitStatusExt as _};
 
 use anyhow::{Context as _, Result};
 use host::Scratch;
@@ -20,8 +20,11 @@ pub async fn run(arguments: Test) -> Result<u8> {
     let shutdown = kit::Shutdown::on_signals()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = tokio::process::Command::new(cargo);
+    command.arg("test");
+    if !names_packages(&arguments.arguments) {
+        command.arg("--workspace");
+    }
     command
-        .args(["test", "--workspace"])
         .args(&arguments.arguments)
         .env("DATABASE_URL", scratch.database_url())
         .env("RECARGA_TEST_REDIS_URL", scratch.redis_url())
@@ -45,4 +48,35 @@ pub async fn run(arguments: Test) -> Result<u8> {
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// `--workspace` would win over the packages that were asked for.
+fn names_packages(arguments: &[OsString]) -> bool {
+    arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .take_while(|argument| *argument != "--")
+        .any(|argument| {
+            argument.starts_with("-p")
+                || argument.starts_with("--package")
+                || argument == "--workspace"
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_found_among_cargos_own_arguments() {
+        for (words, expected) in [
+            (&["-p", "travel"][..], true),
+            (&["--package=travel"], true),
+            (&["--", "-p"], false),
+            (&["--lib"], false),
+        ] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            assert_eq!(names_packages(&words), expected, "{words:?}");
+        }
+    }
 }
