@@ -1,0 +1,4 @@
+//! The calls of the booking service.
+
+pub mod book;
+pub mod read;
