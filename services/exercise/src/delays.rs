@@ -1,0 +1,88 @@
+//! How slow the classics are: a lever for the operator, live.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json as Answer, Router, extract::State, routing::get};
+use kit::{Problem, extract::Json};
+use serde::{Deserialize, Serialize};
+
+/// The longest delay: a minute.
+pub const LIMIT_MS: u64 = 60_000;
+
+/// Both delays, shared by all requests.
+#[derive(Clone, Debug)]
+pub struct Delays(Arc<(AtomicU64, AtomicU64)>);
+
+/// `PUT /admin/delays`: what is absent stays as it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    data_ms: Option<u64>,
+    process_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Now {
+    data_ms: u64,
+    process_ms: u64,
+}
+
+impl Delays {
+    #[must_use]
+    pub fn new(data_ms: u64, process_ms: u64) -> Self {
+        Self(Arc::new((data_ms.into(), process_ms.into())))
+    }
+
+    #[must_use]
+    pub fn data(&self) -> Duration {
+        Duration::from_millis(self.0.0.load(Ordering::Relaxed))
+    }
+
+    #[must_use]
+    pub fn process(&self) -> Duration {
+        Duration::from_millis(self.0.1.load(Ordering::Relaxed))
+    }
+
+    /// The lever, for the operator's part of the admin surface.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/admin/delays", get(show).put(change))
+            .with_state(self.clone())
+    }
+}
+
+async fn show(State(delays): State<Delays>) -> Answer<Now> {
+    Answer(Now {
+        data_ms: delays.0.0.load(Ordering::Relaxed),
+        process_ms: delays.0.1.load(Ordering::Relaxed),
+    })
+}
+
+async fn change(
+    State(delays): State<Delays>,
+    Json(wanted): Json<Wanted>,
+) -> Result<Answer<Now>, Problem> {
+    let changes = [
+        ("data_ms", wanted.data_ms, &delays.0.0),
+        ("process_ms", wanted.process_ms, &delays.0.1),
+    ];
+    // All are looked at before any is set.
+    for (field, value, _) in changes {
+        if value.is_some_and(|value| value > LIMIT_MS) {
+            return Err(Problem::invalid(field, format!("must be 0 to {LIMIT_MS}")));
+        }
+    }
+    for (field, value, delay) in changes {
+        if let Some(value) = value {
+            delay.store(value, Ordering::Relaxed);
+            tracing::info!(delay = field, milliseconds = value, "a delay was changed");
+        }
+    }
+    Ok(show(State(delays)).await)
+}

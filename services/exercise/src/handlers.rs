@@ -1,0 +1,4 @@
+//! The calls of the exercise service.
+
+pub mod data;
+pub mod process;
