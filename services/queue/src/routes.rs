@@ -13,12 +13,14 @@ use axum::{
     Router,
     routing::{delete, get, post},
 };
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi::Server};
 
 use crate::{AppState, Error};
 
 pub use queues::{QueueFigures, Queues};
 
+/// Where the queue service is published in a lab.
+const SERVER: &str = "http://127.0.0.1:5006";
 /// The longest delay and the longest visibility make sense of times far away, and keep them printable.
 const DELAY_LIMIT: f64 = 100.0 * 366.0 * 86_400.0;
 const VISIBILITY_LIMIT: f64 = 12.0 * 3_600.0;
@@ -86,10 +88,15 @@ pub fn router(state: AppState) -> Router {
 )]
 struct Documentation;
 
-/// The description of all public calls.
+/// The description of all calls; each says that it is answered on the queue's own port, for readers of one document that
+/// describes several services.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Documentation::openapi()
+    let mut document = Documentation::openapi();
+    for path in document.paths.paths.values_mut() {
+        path.servers = Some(vec![Server::new(SERVER)]);
+    }
+    document
 }
 
 /// Seconds from a call as a duration, in whole milliseconds.
