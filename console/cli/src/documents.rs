@@ -7,10 +7,11 @@ pub fn merged() -> OpenApi {
     let mut document = balancer::openapi();
     for part in [
         gateway::openapi(),
-        booking::openapi(),
-        exercise::openapi(),
         travel::openapi(),
         search::openapi(),
+        booking::openapi(),
+        exercise::openapi(),
+        worker::openapi(),
         cache::openapi(),
         queue::openapi(),
     ] {

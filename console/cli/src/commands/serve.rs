@@ -22,28 +22,13 @@ pub enum Service {
     /// The classic slow read and piece of business logic.
     Exercise(Box<exercise::Config>),
     /// Long tasks off the queue, and their status.
-    Worker(Box<Pending>),
+    Worker(Box<worker::Config>),
     /// Takes bookings off the queue and notifies, once each.
     Notification(Box<notification::Config>),
     /// Values with a time to live, leases, statistics.
     Cache(Box<cache::Config>),
     /// At-least-once queues.
     Queue(Box<queue::Config>),
-}
-#[derive(clap::Args, Clone, Debug)]
-pub struct Pending {
-    #[command(flatten)]
-    pub common: Common,
-}
-async fn pending(
-    role: &'static str,
-    listeners: Listeners,
-    config: Pending,
-    shutdown: Shutdown,
-) -> Result<(), kit::Error> {
-    kit::Service::new(role, &config.common, shutdown)
-        .run(listeners)
-        .await
 }
 
 /// Serves until a signal or the end of the supervisor.
@@ -64,7 +49,7 @@ pub async fn run(service: Service) -> Result<u8> {
         Service::Search(config) => serve!("search", config, search::run),
         Service::Booking(config) => serve!("booking", config, booking::run),
         Service::Exercise(config) => serve!("exercise", config, exercise::run),
-        Service::Worker(config) => serve!("worker", config, |l, c, s| pending("worker", l, c, s)),
+        Service::Worker(config) => serve!("worker", config, worker::run),
         Service::Notification(config) => serve!("notification", config, notification::run),
         Service::Cache(config) => serve!("cache", config, cache::run),
         Service::Queue(config) => serve!("queue", config, queue::run),

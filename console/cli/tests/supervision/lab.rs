@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdin, Command},
     sync::watch,
 };
 
@@ -27,6 +27,8 @@ pub const RECARGA: &str = env!("CARGO_BIN_EXE_recarga");
 /// A running `recarga up`, in a folder that is removed with it.
 pub struct Lab {
     pub child: Child,
+    /// Its end would stop the lab, and waiting for a child closes what is left in it.
+    _input: ChildStdin,
     folder: TempDir,
     lines: watch::Receiver<Vec<String>>,
 }
@@ -66,6 +68,7 @@ impl Lab {
             }
         });
         Self {
+            _input: child.stdin.take().unwrap(),
             child,
             folder,
             lines,
