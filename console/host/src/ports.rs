@@ -84,20 +84,19 @@ impl Ports {
                 self.taken.insert(port);
                 SocketAddr::new(address, port)
             }
-            _ => SocketAddr::new(loopback, self.any(&name, 8101)?),
+            _ => SocketAddr::new(loopback, self.any(&name, Some(8101))?),
         };
-        let admin = SocketAddr::new(loopback, self.any(&format!("{name} admin"), 9101)?);
+        let admin = SocketAddr::new(loopback, self.any(&format!("{name} admin"), Some(9101))?);
         Ok((listen, admin))
     }
 
-    /// A loopback port that is free now: the one this name had before, else the next from `start`, else a random one.
-    pub fn any(&mut self, name: &str, start: u16) -> Result<u16> {
+    /// A loopback port that is free now: the one this name had before, else the next from `start` on, else a
+    /// random one.
+    pub fn any(&mut self, name: &str, start: Option<u16>) -> Result<u16> {
         let remembered = self.remembered.get(name).copied();
-        let orderly = if self.wanted.free {
-            0..0
-        } else {
-            start..start + 90
-        };
+        let orderly = start
+            .filter(|_| !self.wanted.free)
+            .map_or(0..0, |start| start..start + 90);
         let random = std::iter::repeat_with(|| rand::rng().random_range(RANDOM)).take(2_000);
         for port in remembered.into_iter().chain(orderly).chain(random) {
             let reserved_elsewhere =
@@ -183,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn usual_ports_are_orderly_and_stores_get_real_ones() {
+        let (_folder, layout) = layout();
+        let mut ports = Ports::load(&layout, Wanted::default());
+        assert!(RANDOM.contains(&ports.any("postgres", None).unwrap()));
+        let (listen, admin) = ports.of_instance(Role::Gateway, 1).unwrap();
+        assert!(listen.port() >= 8101 && admin.port() >= 9101);
+    }
+
+    #[test]
     fn a_taken_published_port_names_its_flag() {
         let (_folder, layout) = layout();
         let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -201,10 +209,10 @@ mod tests {
     fn a_taken_private_port_is_replaced() {
         let (_folder, layout) = layout();
         let mut first = Ports::load(&layout, free());
-        let port = first.any("postgres", 0).unwrap();
+        let port = first.any("postgres", None).unwrap();
         first.save().unwrap();
         let _occupied = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let mut second = Ports::load(&layout, free());
-        assert_ne!(second.any("postgres", 0).unwrap(), port);
+        assert_ne!(second.any("postgres", None).unwrap(), port);
     }
 }

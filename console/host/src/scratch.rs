@@ -66,7 +66,7 @@ impl Scratch {
         let cluster = Cluster {
             tool: postgres_tool,
             folder: layout.root().join("postgres"),
-            port: ports.any("postgres", 0)?,
+            port: ports.any("postgres", None)?,
             account: Account::for_store("postgres")?,
             password: "only-for-tests".to_owned(),
             durable: false,
@@ -74,7 +74,7 @@ impl Scratch {
         let server = Server {
             tool: redis_tool,
             folder: layout.root().join("redis"),
-            port: ports.any("redis", 0)?,
+            port: ports.any("redis", None)?,
             account: Account::for_store("redis")?,
             password: "only-for-tests".to_owned(),
             databases: DATABASES,

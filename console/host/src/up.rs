@@ -212,7 +212,7 @@ impl Lab {
                 name: "postgres".to_owned(),
             });
         }
-        cluster.port = self.supervisor.ports().any("postgres", 0)?;
+        cluster.port = self.supervisor.ports().any("postgres", None)?;
         self.supervisor.add_store(Store {
             kind: "postgres".to_owned(),
             address: cluster.address(),
@@ -254,7 +254,7 @@ impl Lab {
                 name: "redis".to_owned(),
             });
         }
-        server.port = self.supervisor.ports().any("redis", 0)?;
+        server.port = self.supervisor.ports().any("redis", None)?;
         server.initialise()?;
         self.supervisor.add_store(Store {
             kind: "redis".to_owned(),
