@@ -1,0 +1,272 @@
+//! Every request's way through the gateway: find the route, admit, then answer, forward or read through the cache.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{ConnectInfo, Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body_util::Limited;
+use kit::{
+    Instance, Problem, RequestContext,
+    context::{ROLE, USER},
+    observe::RouteLabel,
+};
+use proxy::{ForwardError, ForwardOptions, Forwarded, Forwarder, headers::strip_internal};
+
+use crate::{
+    auth,
+    cache::{Cache, whole},
+    config::AuthMode,
+    limit::{LoginLimits, is_near},
+    login,
+    matching::{Found, Route, Table},
+    metrics::Metrics,
+    read, shape,
+    table::Upstream,
+    token::{Identity, Tokens},
+};
+
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const X_GATEWAY: HeaderName = HeaderName::from_static("x-gateway");
+const RETRY_OWNER: HeaderName = HeaderName::from_static(proxy::retry::RETRY_OWNER);
+/// The largest body of a request, and of an answer that is changed on its way, in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+/// How much earlier than its own deadline the gateway gives up on a service, so that its answer still arrives.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// What all requests share.
+pub struct Gate {
+    pub instance: Instance,
+    pub table: Table,
+    pub mode: AuthMode,
+    pub tokens: Tokens,
+    pub limits: LoginLimits,
+    pub pools: HashMap<Upstream, Forwarder>,
+    pub cache: Cache,
+    pub cache_enabled: AtomicBool,
+    pub metrics: Metrics,
+    pub name: HeaderValue,
+}
+
+pub async fn handle(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let (label, mut response) = match gate.table.find(&method, &path) {
+        Found::Route(route, parameters) => {
+            let answered = gate.admit_and_answer(route, &parameters, peer, request);
+            let response = match answered.await {
+                Ok(response) => response,
+                Err(problem) => problem.into_response(),
+            };
+            (Some(route.path.clone()), response)
+        }
+        Found::OtherMethods(path, methods) => (Some(path.to_owned()), other_methods(&methods)),
+        Found::Nothing => (
+            None,
+            Problem::not_found("There is no such path; /docs lists them").into_response(),
+        ),
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_GATEWAY, gate.name.clone());
+    headers
+        .entry(X_CACHE)
+        .or_insert(HeaderValue::from_static("BYPASS"));
+    if let Some(label) = label {
+        response.extensions_mut().insert(RouteLabel(label.into()));
+    }
+    response
+}
+
+fn other_methods(methods: &[&Method]) -> Response {
+    let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    let mut response = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("This path takes {}", names.join(", ")),
+    )
+    .into_response();
+    if let Ok(allow) = HeaderValue::from_str(&names.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+impl Gate {
+    async fn admit_and_answer(
+        self: &Arc<Self>,
+        route: &Route,
+        parameters: &crate::matching::Parameters<'_>,
+        peer: SocketAddr,
+        mut request: Request,
+    ) -> Result<Response, Problem> {
+        let claimed = auth::claimed(request.headers(), &self.tokens);
+        let identity = auth::admit(route.level, self.mode, claimed)?;
+        if request.body().size_hint().lower() > BODY_LIMIT as u64 {
+            return Err(too_large());
+        }
+        dress(&mut request, peer, identity.as_ref());
+        if route.upstream == Upstream::Gateway {
+            return login::answer(self, peer, request).await;
+        }
+        if let Some(rule) = &route.cache
+            && request.method() == Method::GET
+        {
+            let deadline = Self::deadline(route);
+            let answered = match rule.place(parameters, request.uri().query()) {
+                Some(place) if self.cache_enabled.load(Ordering::Relaxed) => {
+                    read::read(self, route, rule, deadline, place, peer, request).await
+                }
+                _ => read::around(self, route, rule, deadline, None, peer, request).await,
+            };
+            let how = answered
+                .as_ref()
+                .ok()
+                .and_then(|response| response.headers().get(X_CACHE));
+            self.metrics.count(how.map(HeaderValue::as_bytes));
+            return answered;
+        }
+        let deadline = Self::deadline(route);
+        let response = self.forward(route, deadline, peer, request).await?;
+        if route.adds_gateway_id && response.status().is_success() {
+            return self.with_gateway_id(response, deadline).await;
+        }
+        Ok(response.map(Body::new))
+    }
+
+    /// When the service must have answered.
+    pub fn deadline(route: &Route) -> Instant {
+        let patience = RequestContext::current().map_or(route.timeout, |context| {
+            context.remaining().saturating_sub(MARGIN)
+        });
+        Instant::now() + patience.min(route.timeout)
+    }
+
+    /// Sends a request on to the route's service.
+    pub async fn forward(
+        &self,
+        route: &Route,
+        deadline: Instant,
+        peer: SocketAddr,
+        mut request: Request,
+    ) -> Result<Response<proxy::ResponseBody>, Problem> {
+        if let Some(path) = &route.upstream_path {
+            let target = match request.uri().query() {
+                Some(query) => format!("{}?{query}", path.path()).parse(),
+                None => Ok(path.clone().into()),
+            };
+            *request.uri_mut() =
+                target.map_err(|_| Problem::bad_request("The request's target cannot be used"))?;
+        }
+        let options = ForwardOptions {
+            deadline,
+            client: Some(peer),
+            forwarded: if is_near(peer.ip()) {
+                Forwarded::Append
+            } else {
+                Forwarded::Replace
+            },
+        };
+        let request = request.map(|body| Limited::new(body, BODY_LIMIT));
+        self.send(route.upstream, request, options)
+            .await
+            .map_err(problem)
+    }
+
+    /// Sends any request to a service.
+    pub async fn send<B>(
+        &self,
+        upstream: Upstream,
+        request: http::Request<B>,
+        options: ForwardOptions,
+    ) -> Result<Response<proxy::ResponseBody>, ForwardError>
+    where
+        B: HttpBody<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<proxy::BoxError>,
+    {
+        match self.pools.get(&upstream) {
+            Some(forwarder) => forwarder.forward(request, options).await,
+            // The table was checked at the start: only the gateway itself has no pool.
+            None => Err(ForwardError::NoneHealthy {
+                pool: upstream.name().to_owned(),
+                retry_after: Duration::from_secs(1),
+            }),
+        }
+    }
+
+    async fn with_gateway_id(
+        &self,
+        response: Response<proxy::ResponseBody>,
+        deadline: Instant,
+    ) -> Result<Response, Problem> {
+        let response = whole(response, BODY_LIMIT, deadline)
+            .await
+            .map_err(|error| broken_off(error.as_ref()))?;
+        let (mut head, body) = response.into_parts();
+        let body = shape::with_gateway_id(&body, self.instance.id()).unwrap_or(body);
+        head.headers.remove(header::CONTENT_LENGTH);
+        Ok(Response::from_parts(head, Body::from(body)))
+    }
+}
+
+/// Takes off what only hops of ours may say, and puts on what we know.
+fn dress(request: &mut Request, peer: SocketAddr, identity: Option<&Identity>) {
+    let headers = request.headers_mut();
+    let owner = is_near(peer.ip())
+        .then(|| headers.remove(RETRY_OWNER))
+        .flatten();
+    strip_internal(headers);
+    if let Some(owner) = owner {
+        headers.insert(RETRY_OWNER, owner);
+    }
+    // The services trust us, not tokens.
+    headers.remove(header::AUTHORIZATION);
+    if let Some(identity) = identity {
+        // Checked when the token was.
+        if let Ok(user) = HeaderValue::from_str(&identity.user) {
+            headers.insert(USER, user);
+        }
+        headers.insert(ROLE, HeaderValue::from_static(identity.role.name()));
+    }
+}
+
+/// What the client is told when a service gave no answer.
+pub fn problem(error: ForwardError) -> Problem {
+    if error.is_body_too_large() {
+        return too_large();
+    }
+    tracing::debug!(error = %error, "a request could not be forwarded");
+    error.into()
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "The request's body is larger than 1 MiB",
+    )
+}
+
+/// What the client is told when an answer began and did not end.
+pub fn broken_off(error: &(dyn std::error::Error + Send + Sync)) -> Problem {
+    tracing::debug!(error = %error, "an answer broke off");
+    Problem::new(
+        StatusCode::BAD_GATEWAY,
+        "The service's answer broke off or was too large; the request may have been carried out",
+    )
+}

@@ -1,0 +1,373 @@
+//! A lab for one test: gateways, a cache service, and services whose answers the test decides.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use gateway::AuthMode;
+use http::{HeaderMap, Method, StatusCode};
+use kit::{
+    Common, Error, Listeners, RedisArgs, Shutdown, config::Secret, discovery::Source,
+    testing::eventually,
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+
+/// What a pretended service was asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: Method,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+type Answer = Box<dyn Fn(&Asked) -> Response + Send + Sync>;
+
+struct Pretence {
+    asked: Mutex<Vec<Asked>>,
+    answer: Mutex<Answer>,
+    held: Mutex<Option<Arc<Notify>>>,
+}
+
+/// A service that remembers what it was asked and answers as it is told.
+pub struct Service {
+    pub address: SocketAddr,
+    pretence: Arc<Pretence>,
+    server: JoinHandle<()>,
+}
+
+impl Service {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let pretence = Arc::new(Pretence {
+            asked: Mutex::default(),
+            answer: Mutex::new(Box::new(|_| axum::Json(json!({})).into_response())),
+            held: Mutex::default(),
+        });
+        let router = Router::new().fallback(answer).with_state(pretence.clone());
+        let server = tokio::spawn(async move {
+            axum::serve(listener, router).await.expect("it serves");
+        });
+        Self {
+            address,
+            pretence,
+            server,
+        }
+    }
+
+    pub fn answers(&self, answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) {
+        *self.pretence.answer.lock().expect("not poisoned") = Box::new(answer);
+    }
+
+    pub fn answers_json(&self, value: Value) {
+        self.answers(move |_| axum::Json(&value).into_response());
+    }
+
+    /// From now on answers wait until the returned bell is rung for each.
+    pub fn hold(&self) -> Arc<Notify> {
+        let bell = Arc::new(Notify::new());
+        *self.pretence.held.lock().expect("not poisoned") = Some(bell.clone());
+        bell
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.pretence.asked.lock().expect("not poisoned").clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.asked().len()
+    }
+
+    pub fn last(&self) -> Asked {
+        self.asked().pop().expect("it was asked")
+    }
+
+    /// Stops listening, and drops what it was doing.
+    pub async fn die(&mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+    }
+}
+
+async fn answer(State(pretence): State<Arc<Pretence>>, request: Request) -> Response {
+    if request.uri().path() == "/health" {
+        return axum::Json(json!({"status": "up"})).into_response();
+    }
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(axum::body::Body::new(body), usize::MAX)
+        .await
+        .unwrap_or_default();
+    let asked = Asked {
+        method: head.method,
+        target: head.uri.to_string(),
+        headers: head.headers,
+        body,
+    };
+    pretence
+        .asked
+        .lock()
+        .expect("not poisoned")
+        .push(asked.clone());
+    let held = pretence.held.lock().expect("not poisoned").clone();
+    if let Some(bell) = held {
+        bell.notified().await;
+    }
+    let answer = pretence.answer.lock().expect("not poisoned");
+    answer(&asked)
+}
+
+/// A service of ours, running.
+pub struct Running {
+    pub url: String,
+    pub admin: String,
+    pub shutdown: Shutdown,
+    pub task: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.shutdown.request();
+        self.task.await.expect("no panic").expect("a clean stop");
+    }
+}
+
+pub struct Lab {
+    pub travel: Service,
+    pub search: Service,
+    pub booking: Service,
+    pub worker: Service,
+    pub exercise: Service,
+    pub cache: Running,
+    pub gateways: Vec<Running>,
+    pub http: reqwest::Client,
+}
+
+/// What is different about a lab.
+pub struct Plan {
+    pub gateways: usize,
+    pub auth: AuthMode,
+    pub logins_per_user: u32,
+    pub logins_per_address: u32,
+    pub redis_url: Option<String>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            gateways: 1,
+            auth: AuthMode::Open,
+            logins_per_user: 60,
+            logins_per_address: 600,
+            redis_url: None,
+        }
+    }
+}
+
+pub const KEY: &str = "a key for signing in tests";
+
+pub fn list(address: SocketAddr) -> Source {
+    address.to_string().parse().expect("an address")
+}
+
+impl Lab {
+    pub async fn start() -> Self {
+        Self::start_with(Plan::default()).await
+    }
+
+    pub async fn start_with(plan: Plan) -> Self {
+        let redis_url = match plan.redis_url {
+            Some(url) => url,
+            None => kit::testing::redis_url().await,
+        };
+        let cache = start_cache(redis_url).await;
+        let mut lab = Self {
+            travel: Service::start().await,
+            search: Service::start().await,
+            booking: Service::start().await,
+            worker: Service::start().await,
+            exercise: Service::start().await,
+            cache,
+            gateways: Vec::new(),
+            http: reqwest::Client::new(),
+        };
+        for number in 1..=plan.gateways {
+            let config = gateway::Config {
+                common: Common::for_tests(&format!("gateway-{number}")),
+                travel: list(lab.travel.address),
+                search: list(lab.search.address),
+                booking: list(lab.booking.address),
+                worker: list(lab.worker.address),
+                exercise: list(lab.exercise.address),
+                cache: lab.cache.url.parse().expect("an address"),
+                signing_key: Secret(KEY.to_owned()),
+                auth: plan.auth,
+                logins_per_user: plan.logins_per_user,
+                logins_per_address: plan.logins_per_address,
+            };
+            lab.gateways.push(start_gateway(config).await);
+        }
+        lab
+    }
+
+    pub async fn call(
+        &self,
+        gateway: usize,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Reply {
+        let url = format!("{}{path}", self.gateways[gateway].url);
+        let mut request = self.http.request(method, url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.call(0, Method::GET, path, &[], "").await
+    }
+
+    /// With the demo token.
+    pub async fn get_as_user(&self, path: &str) -> Reply {
+        let token = self.token().await;
+        let headers = [("authorization", token.as_str())];
+        self.call(0, Method::GET, path, &headers, "").await
+    }
+
+    pub async fn token(&self) -> String {
+        let answer = self.get("/token").await;
+        answer.json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.call(0, Method::POST, path, headers, body.to_owned())
+            .await
+    }
+
+    /// Calls the cache service itself.
+    pub async fn cache(&self, method: Method, path: &str, body: &str) -> Reply {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.cache.url))
+            .body(body.to_owned());
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
+    pub async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.gateways[0].admin);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.text().await.expect("a whole body")
+    }
+
+    pub async fn stop(self) {
+        for gateway in self.gateways {
+            gateway.stop().await;
+        }
+        self.cache.stop().await;
+    }
+}
+
+pub async fn start_gateway(config: gateway::Config) -> Running {
+    let listeners = Listeners::bind(&config.common).await.expect("free ports");
+    let running = |task, shutdown, url: SocketAddr, admin: SocketAddr| Running {
+        url: format!("http://{url}"),
+        admin: format!("http://{admin}"),
+        shutdown,
+        task,
+    };
+    let (url, admin) = (
+        listeners.public.local_addr().expect("bound"),
+        listeners.admin.local_addr().expect("bound"),
+    );
+    let shutdown = Shutdown::new();
+    let task = tokio::spawn(gateway::run(listeners, config, shutdown.clone()));
+    let gateway = running(task, shutdown, url, admin);
+    eventually("the gateway answers", || async {
+        reqwest::get(format!("{}/health", gateway.url))
+            .await
+            .is_ok()
+    })
+    .await;
+    gateway
+}
+
+async fn start_cache(redis_url: String) -> Running {
+    let config = cache::Config {
+        common: Common::for_tests("cache-1"),
+        redis: RedisArgs {
+            redis_url: Secret(redis_url),
+        },
+        default_ttl_seconds: 300,
+        stale_seconds: 600,
+        lease_ms: 10_000,
+        waiters_per_key: 10_000,
+    };
+    let listeners = Listeners::bind(&config.common).await.expect("free ports");
+    let url = format!("http://{}", listeners.public.local_addr().expect("bound"));
+    let admin = format!("http://{}", listeners.admin.local_addr().expect("bound"));
+    let shutdown = Shutdown::new();
+    let task = tokio::spawn(cache::run(listeners, config, shutdown.clone()));
+    eventually("the cache is ready", || async {
+        let answer = reqwest::get(format!("{admin}/readyz")).await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+    Running {
+        url,
+        admin,
+        shutdown,
+        task,
+    }
+}
+
+/// An answer, taken apart.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub async fn read(response: reqwest::Response) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            text: response.text().await.expect("a whole body"),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
+    }
+
+    pub fn cache(&self) -> &str {
+        self.header("x-cache")
+    }
+}
+
+/// Fails a test that would hang.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(8), future)
+        .await
+        .unwrap_or_else(|_| panic!("took too long: {what}"))
+}
