@@ -1,5 +1,12 @@
 //! Help for tests on real stores: where they are, and a corner of them for each test.
 
+use std::net::SocketAddr;
+
+use crate::{Error, Listeners, Shutdown};
+
+/// The operator's token of every [`Process`].
+pub const OPERATOR_TOKEN: &str = "operator-token-for-tests";
+
 /// A Redis URL whose logical database no other test uses.
 ///
 /// # Panics
@@ -43,5 +50,125 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: imp
             "waited ten seconds in vain: {what}"
         );
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// The URL of the database that `#[sqlx::test]` made for a test.
+#[must_use]
+pub fn database_url(pool: &sqlx::PgPool) -> String {
+    let options = pool.connect_options();
+    format!(
+        "postgres://{}@{}:{}/{}",
+        options.get_username(),
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap_or("postgres"),
+    )
+}
+
+/// A service on a runtime of its own, so that it can be killed like a process: all its tasks vanish where they stand.
+pub struct Process {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    shutdown: Shutdown,
+    runtime: Option<tokio::runtime::Runtime>,
+    ended: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Process {
+    /// Starts a service on free ports, with the flags a command line would give it.
+    ///
+    /// # Panics
+    /// When the flags are not the service's, or no port is free.
+    pub fn start<C, F>(
+        instance: &str,
+        flags: &[&str],
+        run: impl FnOnce(Listeners, C, Shutdown) -> F + Send + 'static,
+    ) -> Self
+    where
+        C: clap::Args + Send + 'static,
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let common = [
+            "test",
+            "--instance",
+            instance,
+            "--operator-token",
+            OPERATOR_TOKEN,
+            "--drain-notice-ms",
+            "0",
+        ];
+        let command = C::augment_args(clap::Command::new("test"));
+        let matches = command
+            .try_get_matches_from(common.iter().chain(flags))
+            .expect("the flags are the service's");
+        let config = C::from_arg_matches(&matches).expect("the flags make a configuration");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let bind = || {
+            let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+            listener
+                .set_nonblocking(true)
+                .expect("a listener that does not block");
+            listener
+        };
+        let (public, admin) = (bind(), bind());
+        let addresses = (
+            public.local_addr().expect("an address"),
+            admin.local_addr().expect("an address"),
+        );
+        let shutdown = Shutdown::new();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let stop = shutdown.clone();
+        runtime.spawn(async move {
+            let listeners = Listeners {
+                public: public.try_into().expect("a listener"),
+                admin: admin.try_into().expect("a listener"),
+            };
+            run(listeners, config, stop)
+                .await
+                .expect("the service runs");
+            let _ = end.send(());
+        });
+        Self {
+            public: addresses.0,
+            admin: addresses.1,
+            shutdown,
+            runtime: Some(runtime),
+            ended,
+        }
+    }
+
+    /// Ends it at once, in the middle of everything. Its ports close.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not within half a minute.
+    pub async fn stop(mut self) {
+        self.shutdown.request();
+        tokio::time::timeout(std::time::Duration::from_secs(30), &mut self.ended)
+            .await
+            .expect("the service stops in time")
+            .expect("the service ran to its end");
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
     }
 }
