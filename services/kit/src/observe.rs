@@ -117,6 +117,16 @@ pub(crate) async fn observe(
     response
 }
 
+/// Gives a request of the admin port its id, for the problems it may be answered with and for whoever reports them.
+pub async fn identify(request: Request, next: Next) -> Response {
+    let context = RequestContext::from_headers(request.headers(), Duration::from_hours(1));
+    let mut response = context.clone().scope(next.run(request)).await;
+    if let Ok(id) = HeaderValue::from_str(&context.id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
 async fn answer(
     observer: &Observer,
     context: &RequestContext,

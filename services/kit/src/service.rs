@@ -179,7 +179,9 @@ impl Service {
                 observe::Observer::new(instance.clone(), self.request_limit),
                 observe::observe,
             ));
-        let admin = admin::router(instance.clone()).merge(self.admin);
+        let admin = admin::router(instance.clone())
+            .merge(self.admin)
+            .layer(middleware::from_fn(observe::identify));
         tracing::info!(listen = %listen, admin = %admin_listen, version = crate::VERSION, "{} is up", instance.name());
 
         let stop = Shutdown::new();

@@ -21,9 +21,15 @@ async fn check(api: &Api, path: &str, body: Value, other: Value, status: u16, id
     for answer in running {
         answer.problem(409).retry_after();
     }
-    let first = &done[0].body;
+    // Which gateway says it is no part of what was done.
+    let done_work = |answer: &Answer| {
+        let mut body = answer.body.clone();
+        body.as_object_mut().unwrap().remove("gateway_id");
+        body
+    };
+    let first = &done_work(&done[0]);
     for answer in &done {
-        assert_eq!(&answer.body, first, "one key, one answer: {answer}");
+        assert_eq!(&done_work(answer), first, "one key, one answer: {answer}");
     }
     assert!(first[id].is_u64(), "{first}");
     let fresh = done
@@ -38,7 +44,7 @@ async fn check(api: &Api, path: &str, body: Value, other: Value, status: u16, id
         Some("true"),
         "{again}"
     );
-    assert_eq!(&again.body, first);
+    assert_eq!(&done_work(&again), first);
     let conflict = api.post_as(&key, path, other).await.problem(422);
     assert!(conflict.header("idempotency-replayed").is_none());
     first.clone()

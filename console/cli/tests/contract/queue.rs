@@ -62,7 +62,7 @@ async fn the_naive_pair() {
         .await
         .problem(400);
     queue
-        .post_raw("/enqueue", "application/json", vec![b' '; 20_000_000])
+        .post_raw("/enqueue", "application/json", vec![b' '; 9_000_000])
         .await
         .problem(413);
 }
@@ -354,7 +354,8 @@ async fn wrong_calls_are_named() {
         ("max=x", "max"),
         ("wait_seconds=21", "wait_seconds"),
         ("wait_seconds=-1", "wait_seconds"),
-        ("visibility_seconds=0", "visibility_seconds"),
+        ("visibility_seconds=-1", "visibility_seconds"),
+        ("visibility_seconds=43201", "visibility_seconds"),
     ] {
         queue.get(&format!("{path}?{query}")).await.names(field);
     }
