@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use kit::{Instance, Problem};
 use serde_json::value::RawValue;
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi::Server};
 
 use crate::{
     error::{CacheError, StoreError, VALUE_LIMIT},
@@ -114,8 +114,12 @@ fn seconds(field: &str, given: Option<i64>, least: i64, default: u32) -> Result<
 )]
 struct Documentation;
 
-/// The documented calls of the cache service's own port.
+/// The documented calls of the cache service's own port; each names that port as its server.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Documentation::openapi()
+    let mut document = Documentation::openapi();
+    for path in document.paths.paths.values_mut() {
+        path.servers = Some(vec![Server::new("http://127.0.0.1:5004")]);
+    }
+    document
 }
