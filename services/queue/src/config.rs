@@ -22,7 +22,7 @@ pub struct Config {
     #[arg(long, env = "RECARGA_QUEUE_DEDUPE_SECONDS", default_value_t = 300)]
     pub dedupe_seconds: u32,
     /// The most queues there may be.
-    #[arg(long, env = "RECARGA_QUEUE_MAX_QUEUES", default_value_t = 256)]
+    #[arg(long, env = "RECARGA_QUEUE_MAX_QUEUES", default_value_t = 1000)]
     pub max_queues: u32,
 }
 

@@ -53,6 +53,15 @@ impl Rates {
         queues.get(queue).map(rate).unwrap_or_default()
     }
 
+    /// Drops the readings of queues that are gone; gives their names.
+    fn forget_all_but(&self, queues: &[QueueName]) -> Vec<QueueName> {
+        let mut readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        readings
+            .extract_if(|queue, _| !queues.contains(queue))
+            .map(|(queue, _)| queue)
+            .collect()
+    }
+
     fn note(&self, queue: &QueueName, reading: Reading) {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let readings = queues.entry(queue.clone()).or_default();
@@ -169,6 +178,27 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// Takes a queue that is gone off the screen.
+    fn remove(&self, queue: &QueueName) {
+        let labels = Labels {
+            queue: queue.to_string(),
+        };
+        for gauge in [&self.depth, &self.in_flight, &self.delayed, &self.dead] {
+            gauge.remove(&labels);
+        }
+        self.oldest_age.remove(&labels);
+        for counter in [
+            &self.sent,
+            &self.received,
+            &self.acknowledged,
+            &self.redelivered,
+        ] {
+            counter.remove(&labels);
+        }
+    }
+}
+
 /// Reads all queues' figures every second until the shutdown.
 pub fn refresh(instance: &Instance, store: Store) -> Arc<Rates> {
     let rates = Arc::new(Rates::default());
@@ -189,7 +219,11 @@ pub fn refresh(instance: &Instance, store: Store) -> Arc<Rates> {
 }
 
 async fn read(store: &Store, metrics: &Metrics, rates: &Rates) -> Result<(), Error> {
-    for queue in store.queues().await? {
+    let queues = store.queues().await?;
+    for gone in rates.forget_all_but(&queues) {
+        metrics.remove(&gone);
+    }
+    for queue in queues {
         let figures = store.figures(&queue).await?;
         metrics.show(&queue, &figures);
         rates.note(

@@ -33,7 +33,10 @@ pub fn router(state: AppState) -> Router {
         .route("/enqueue", post(naive::enqueue))
         .route("/dequeue", get(naive::dequeue))
         .route("/queues", get(queues::list))
-        .route("/queues/{queue}", get(queues::one).put(queues::configure))
+        .route(
+            "/queues/{queue}",
+            get(queues::one).put(queues::configure).delete(queues::drop),
+        )
         .route(
             "/queues/{queue}/messages",
             post(send::send).get(receive::receive).delete(queues::purge),
@@ -73,6 +76,7 @@ pub fn router(state: AppState) -> Router {
         queues::one,
         queues::configure,
         queues::purge,
+        queues::drop,
         send::send,
         receive::receive,
         receipts::acknowledge,

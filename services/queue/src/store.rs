@@ -1,11 +1,12 @@
 //! Queues in Redis: every change is one script, so that this process keeps no state that a kill could lose.
 
+mod reply;
+
 use std::{collections::HashMap, time::Duration};
 
-use chrono::{DateTime, Utc};
 use kit::{
     Instance,
-    messaging::{DeadLetter, Episode, Message, Receipt, Release},
+    messaging::{DeadLetter, Message, Receipt, Release},
     timing::timed,
 };
 use redis::{FromRedisValue, Script, ScriptInvocation, Value, aio::ConnectionManager};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use self::reply::{dead_letter, milliseconds, number, raw, text, time};
 use crate::{Error, QueueName, config::Defaults};
 
 /// The set of all queues' names.
@@ -38,6 +40,7 @@ struct Scripts {
     dead: Script,
     redrive: Script,
     purge: Script,
+    drop: Script,
     stats: Script,
 }
 
@@ -118,6 +121,7 @@ impl Store {
                 dead: script!("dead"),
                 redrive: script!("redrive"),
                 purge: script!("purge"),
+                drop: script!("drop"),
                 stats: script!("stats"),
             }),
             defaults,
@@ -297,6 +301,13 @@ impl Store {
         self.run(&self.scripts.purge.key(key(queue))).await
     }
 
+    /// Ends a queue with all it holds, dead letters and settings included; gives how many messages.
+    pub async fn drop(&self, queue: &QueueName) -> Result<u64, Error> {
+        let mut call = self.scripts.drop.key(key(queue));
+        call.key(NAMES).arg(queue.as_str());
+        self.run(&call).await
+    }
+
     /// All queues that were ever sent to, by name.
     pub async fn queues(&self) -> Result<Vec<QueueName>, Error> {
         let mut command = redis::cmd("SMEMBERS");
@@ -412,71 +423,4 @@ impl Store {
 /// The common beginning of a queue's keys; the braces keep them together on a cluster.
 fn key(queue: &QueueName) -> String {
     format!("queue:{{{queue}}}")
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn time(milliseconds: u64) -> DateTime<Utc> {
-    i64::try_from(milliseconds)
-        .ok()
-        .and_then(DateTime::from_timestamp_millis)
-        .unwrap_or_default()
-}
-
-fn text(value: Value) -> Result<String, Error> {
-    String::from_redis_value(value).map_err(|_| Error::Unexpected("text was due"))
-}
-
-fn number(value: Value) -> Result<u64, Error> {
-    u64::from_redis_value(value).map_err(|_| Error::Unexpected("a number was due"))
-}
-
-fn raw(text: String) -> Result<Box<RawValue>, Error> {
-    RawValue::from_string(text).map_err(|_| Error::Unexpected("a body that is not JSON"))
-}
-
-#[derive(Deserialize)]
-struct StoredEpisode {
-    d: u32,
-    at: u64,
-    e: String,
-    r: Option<String>,
-}
-
-fn dead_letter(
-    (position, mut fields): (String, HashMap<String, String>),
-) -> Result<DeadLetter, Error> {
-    let mut field = |name| {
-        fields
-            .remove(name)
-            .ok_or(Error::Unexpected("a field is missing"))
-    };
-    let parsed = |text: String| {
-        text.parse()
-            .map_err(|_| Error::Unexpected("a number was due"))
-    };
-    let history = field("h")?;
-    // An empty table of Lua is an object in JSON.
-    let history: Vec<StoredEpisode> = serde_json::from_str(&history).unwrap_or_default();
-    Ok(DeadLetter {
-        position,
-        id: field("i")?,
-        body: raw(field("b")?)?,
-        deliveries: parsed(field("n")?)? as u32,
-        redrives: parsed(field("r")?)? as u32,
-        sent_at: time(parsed(field("t")?)?),
-        died_at: time(parsed(field("a")?)?),
-        reason: field("w")?,
-        history: history
-            .into_iter()
-            .map(|episode| Episode {
-                delivery: episode.d,
-                at: time(episode.at),
-                event: episode.e,
-                reason: episode.r,
-            })
-            .collect(),
-    })
 }

@@ -517,6 +517,36 @@ async fn a_purge_ends_all_but_the_dead() {
 }
 
 #[tokio::test]
+async fn a_queue_can_be_ended_and_made_anew() {
+    let queue = start().await;
+    queue.configure("lab", json!({"max_deliveries": 1})).await;
+    queue.send("lab", numbered(3)).await;
+    let held = queue.one("lab", LONG).await;
+    assert!(
+        queue
+            .client
+            .dead("lab", &held.receipt, "bad")
+            .await
+            .unwrap()
+    );
+    let held = queue.one("lab", LONG).await;
+    let (status, answer) = queue.call("DELETE", "/queues/lab", None).await;
+    assert_eq!((status, &answer["count"]), (200, &json!(3)));
+    assert_eq!(queue.get("/queues/lab").await.0, 404);
+    assert_eq!(queue.call("DELETE", "/queues/lab", None).await.0, 404);
+    let late = queue.client.acknowledge("lab", &[held.receipt]).await;
+    assert_eq!(late.unwrap().late.len(), 1);
+    let ids = queue.send("lab", numbered(1)).await;
+    assert_eq!(queue.one("lab", LONG).await.id, ids[0]);
+    let figures = queue.figures("lab").await;
+    assert_eq!(
+        (&figures["dead"], &figures["sent_total"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(figures["settings"]["max_deliveries"], 5);
+}
+
+#[tokio::test]
 async fn a_full_queue_says_so_until_some_are_taken() {
     let queue = start().await;
     queue.configure("lab", json!({"max_depth": 3})).await;

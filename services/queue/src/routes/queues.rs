@@ -197,3 +197,23 @@ pub async fn purge(
     tracing::warn!(queue = %queue, count, "a queue was purged");
     Ok(Answer(Count { count }))
 }
+
+/// Ends a queue with all it holds, its dead letters and its settings; the next message sent makes it anew.
+#[utoipa::path(
+    delete, path = "/queues/{queue}", tag = "queue",
+    params(("queue" = String, Path, example = "lab")),
+    responses(
+        (status = 200, description = "How many messages there were", body = Count),
+        (status = 404, description = "No such queue", body = ProblemBody),
+        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn drop(State(state): State<AppState>, queue: QueueName) -> Result<Answer<Count>, Error> {
+    if !state.store.exists(&queue).await? {
+        return Err(Error::NoQueue);
+    }
+    let count = state.store.drop(&queue).await?;
+    tracing::warn!(queue = %queue, count, "a queue was ended");
+    Ok(Answer(Count { count }))
+}
