@@ -2,7 +2,7 @@
 
 use utoipa::openapi::OpenApi;
 
-/// Every public call, described by the service that answers it.
+/// Every call of the public port, described by the service that answers it. Cache and queue have ports of their own.
 pub fn merged() -> OpenApi {
     let mut document = balancer::openapi();
     for part in [
@@ -12,8 +12,6 @@ pub fn merged() -> OpenApi {
         booking::openapi(),
         exercise::openapi(),
         worker::openapi(),
-        cache::openapi(),
-        queue::openapi(),
     ] {
         document.merge(part);
     }

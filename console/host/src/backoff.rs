@@ -14,10 +14,10 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// From 0.2 s to 10 s; a run of 20 s counts as stable.
+    /// From 1 s, which is long enough to be seen on a screen, to 10 s; a run of 20 s counts as stable.
     fn default() -> Self {
         Self::new(
-            Duration::from_millis(200),
+            Duration::from_secs(1),
             Duration::from_secs(10),
             Duration::from_secs(20),
         )
@@ -65,7 +65,7 @@ mod tests {
     fn doubles_up_to_the_limit() {
         let mut backoff = Backoff::default();
         let mut random = rand::rng();
-        for full in [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000] {
+        for full in [1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
             between(backoff.after(Duration::ZERO, &mut random), full);
         }
     }
@@ -77,8 +77,8 @@ mod tests {
         for _ in 0..5 {
             backoff.after(Duration::from_secs(1), &mut random);
         }
-        between(backoff.after(Duration::from_secs(20), &mut random), 200);
-        between(backoff.after(Duration::from_secs(19), &mut random), 400);
+        between(backoff.after(Duration::from_secs(20), &mut random), 1_000);
+        between(backoff.after(Duration::from_secs(19), &mut random), 2_000);
     }
 
     #[test]

@@ -26,11 +26,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// Parses a JSON body: bad syntax is 400, a bad value is 422 and names the field.
+/// Parses a JSON object: bad syntax is 400, anything but an object and a bad value are 422, and a bad value names its
+/// field.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if body.is_empty() {
+    let Some(first) = body.trim_ascii_start().first() else {
         return Err(Problem::bad_request(
             "The body is empty; send a JSON object",
+        ));
+    };
+    // A list would pass for a struct otherwise, its items taken for fields in the order of their declaration.
+    if *first != b'{' && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+        return Err(Problem::new(
+            http::StatusCode::UNPROCESSABLE_ENTITY,
+            "The body must be a JSON object",
         ));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -244,7 +252,8 @@ mod tests {
             refusal(r#"{"amount": "x"}"#),
             (422, "amount: \"x\" is not a whole number".to_owned())
         );
-        assert_eq!(refusal("[]").0, 422);
+        assert_eq!(refusal("[5]").0, 422);
+        assert_eq!(refusal(" ").0, 400);
         assert_eq!(refusal("null").0, 422);
     }
 

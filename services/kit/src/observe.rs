@@ -27,6 +27,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct RouteLabel(pub std::borrow::Cow<'static, str>);
 
+/// Put into a response's extensions when a poll found nothing: its time was waiting and not work, so that it stays out of
+/// the latency histogram, and its log line is for debugging.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet;
+
 #[derive(Clone)]
 pub(crate) struct Observer {
     pub instance: Instance,
@@ -91,19 +96,26 @@ pub(crate) async fn observe(
         .map(|label| label.0.to_string())
         .or_else(|| matched.map(|path| path.as_str().to_owned()))
         .unwrap_or_else(|| "other".to_owned());
-    metrics
-        .requests
-        .get_or_create(&RequestLabels {
-            route: route.clone(),
-            status: status.as_u16(),
-        })
-        .inc();
-    metrics
-        .durations
-        .get_or_create(&DurationLabels {
-            cache: cache_label(response.headers()),
-        })
-        .observe(elapsed.as_secs_f64());
+    let quiet = response.extensions().get::<Quiet>().is_some();
+    // Health checks come at a steady rate whatever users do: counted, they would pass for traffic.
+    let check = path == "/health";
+    if !check {
+        metrics
+            .requests
+            .get_or_create(&RequestLabels {
+                route: route.clone(),
+                status: status.as_u16(),
+            })
+            .inc();
+    }
+    if !check && !quiet {
+        metrics
+            .durations
+            .get_or_create(&DurationLabels {
+                cache: cache_label(response.headers()),
+            })
+            .observe(elapsed.as_secs_f64());
+    }
     timing::prepend(
         response.headers_mut(),
         observer.instance.role(),
@@ -113,7 +125,11 @@ pub(crate) async fn observe(
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    log(&observer, &context, &method, &path, &route, status, elapsed);
+    if check || quiet {
+        tracing::debug!(target: "access", request_id = context.id.as_ref(), "{method} {path} {}", status.as_u16());
+    } else {
+        log(&observer, &context, &method, &path, &route, status, elapsed);
+    }
     response
 }
 
@@ -207,9 +223,7 @@ fn log(
             )
         };
     }
-    if path == "/health" {
-        line!(debug);
-    } else if failed {
+    if failed {
         line!(warn);
     } else {
         line!(info);

@@ -223,6 +223,10 @@ async fn the_admin_surface_shows_and_steers() {
         200
     );
 
+    http.get(format!("{}/quick", running.public))
+        .send()
+        .await
+        .expect("answered");
     let metrics = http
         .get(url("/metrics"))
         .send()
@@ -231,7 +235,11 @@ async fn the_admin_surface_shows_and_steers() {
         .text()
         .await
         .expect("text");
-    assert!(metrics.contains("recarga_http_requests_total{role=\"demo\",instance=\"demo-7\",route=\"/health\",status=\"503\"} 1"), "{metrics}");
+    assert!(metrics.contains("recarga_http_requests_total{role=\"demo\",instance=\"demo-7\",route=\"/quick\",status=\"200\"} 1"), "{metrics}");
+    assert!(
+        !metrics.contains("/health"),
+        "health checks are not traffic: {metrics}"
+    );
 }
 
 #[tokio::test]

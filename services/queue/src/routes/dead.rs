@@ -1,7 +1,7 @@
 //! Dead letters: what was given up, with its reason and history, and the way back.
 
-use axum::{Json as Answer, extract::State};
-use kit::{extract::Query, messaging::DeadLetters, problem::ProblemBody};
+use axum::{Extension, Json as Answer, extract::State};
+use kit::{extract::Query, messaging::DeadLetters, observe::Quiet, problem::ProblemBody};
 use serde::Deserialize;
 
 use super::queues::Count;
@@ -56,7 +56,7 @@ pub async fn list(
     State(state): State<AppState>,
     queue: QueueName,
     Query(page): Query<Page>,
-) -> Result<Answer<DeadLetters>, Error> {
+) -> Result<(Option<Extension<Quiet>>, Answer<DeadLetters>), Error> {
     let limit = limit(page.limit, 20, LIST_LIMIT)?;
     if let Some(after) = &page.after {
         let digits = |part: &str| part.parse::<u64>().is_ok();
@@ -71,7 +71,8 @@ pub async fn list(
         .store
         .dead_letters(&queue, page.after.as_deref(), limit)
         .await?;
-    Ok(Answer(DeadLetters { messages }))
+    let quiet = messages.is_empty().then_some(Extension(Quiet));
+    Ok((quiet, Answer(DeadLetters { messages })))
 }
 
 /// Sends the oldest dead letters again, as if they were new.

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Json as Answer, extract::State};
+use axum::{Extension, Json as Answer, extract::State};
 use kit::{
     RequestContext,
     extract::Query,
     messaging::{BATCH_LIMIT, Message, Messages, Release, WAIT_LIMIT},
+    observe::Quiet,
     problem::ProblemBody,
 };
 use serde::Deserialize;
@@ -52,7 +53,7 @@ pub async fn receive(
     State(state): State<AppState>,
     queue: QueueName,
     Query(request): Query<Receive>,
-) -> Result<Answer<Messages>, Error> {
+) -> Result<(Option<Extension<Quiet>>, Answer<Messages>), Error> {
     let max = request.max.unwrap_or(1);
     let max = usize::try_from(max)
         .ok()
@@ -82,7 +83,8 @@ pub async fn receive(
     let messages = answered
         .await
         .map_err(|_| Error::Unexpected("a receive ended without an answer"))??;
-    Ok(Answer(Messages { messages }))
+    let quiet = messages.is_empty().then_some(Extension(Quiet));
+    Ok((quiet, Answer(Messages { messages })))
 }
 
 /// Sends the messages to `answer`; gives those that nobody was there to take.
