@@ -18,7 +18,7 @@ ENV RECARGA_LISTEN=0.0.0.0:8080 \
     RECARGA_ADMIN_LISTEN=0.0.0.0:9000
 EXPOSE 8080 9000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=2s --timeout=4s --start-period=60s --retries=3 \
     CMD ["recarga", "health", "http://127.0.0.1:9000/readyz"]
 ENTRYPOINT ["recarga"]
 CMD ["--help"]
