@@ -44,7 +44,7 @@ pub enum Command {
     Scale(Scale),
     /// Measure a running lab.
     Bench(Bench),
-    /// Print the public calls and what answers them.
+    /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
     Routes(Routes),
     /// Print a completion script for a shell.
     Completions(Completions),
@@ -251,7 +251,7 @@ pub enum Measure {
 
 #[derive(Debug, Args)]
 pub struct Routes {
-    /// The whole OpenAPI document.
+    /// The table as one JSON document.
     #[arg(long)]
     pub json: bool,
 }

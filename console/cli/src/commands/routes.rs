@@ -1,35 +1,38 @@
-//! `recarga routes`: the public calls, as the API pages document them.
+//! `recarga routes`: the gateway's route table, as it decides.
 
 use anyhow::Result;
-use utoipa::openapi::PathItem;
 
-use crate::{arguments::Routes, documents, exit, terminal::say};
+use crate::{arguments::Routes, exit, terminal::say};
 
 pub fn run(arguments: &Routes) -> Result<u8> {
-    let document = documents::merged();
+    let routes = gateway::routes();
     if arguments.json {
-        say(document.to_pretty_json()?);
+        say(serde_json::to_string_pretty(&routes)?);
         return Ok(exit::SUCCESS);
     }
-    for (path, item) in &document.paths.paths {
-        for (method, summary) in operations(item) {
-            say(format_args!("{method:6} {path:34} {summary}"));
-        }
+    say(format_args!(
+        "{:6} {:28} {:8} {:9} {:>8}  CACHED AS",
+        "METHOD", "PATH", "AUTH", "SERVICE", "TIME-OUT"
+    ));
+    for route in &routes {
+        let cached = route.cache.as_ref().map_or_else(
+            || "–".to_owned(),
+            |cache| format!("{}, {} s", cache.key, cache.ttl_seconds),
+        );
+        say(format_args!(
+            "{:6} {:28} {:8} {:9} {:>5} ms  {cached}",
+            route.method,
+            route.path,
+            word(&route.level)?,
+            route.upstream.name(),
+            route.timeout_ms,
+        ));
     }
     Ok(exit::SUCCESS)
 }
 
-fn operations(item: &PathItem) -> Vec<(&'static str, &str)> {
-    [
-        ("GET", &item.get),
-        ("POST", &item.post),
-        ("PUT", &item.put),
-        ("DELETE", &item.delete),
-    ]
-    .into_iter()
-    .filter_map(|(method, operation)| {
-        let operation = operation.as_ref()?;
-        Some((method, operation.summary.as_deref().unwrap_or_default()))
-    })
-    .collect()
+/// A level as the JSON form spells it.
+fn word(level: &gateway::Level) -> Result<String> {
+    let value = serde_json::to_value(level)?;
+    Ok(value.as_str().unwrap_or_default().to_owned())
 }
