@@ -7,6 +7,14 @@ const byId = (id) => document.getElementById(id);
 
 let token = null;
 let lastRecharge = null;
+let olderHistory = null;
+
+/** How often, and how many milliseconds apart, a booking's notification is looked for. */
+const LOOKS = 40;
+const LOOK_INTERVAL = 250;
+
+/** What the words of `X-Cache` mean to a reader; a bypass says nothing. */
+const SOURCES = { HIT: "from the cache", STALE: "from the cache, past its time", MISS: "read anew" };
 
 /** A key nobody else has; randomUUID is there on loopback and https only. */
 function uniqueKey() {
@@ -23,8 +31,8 @@ function readTiming(header) {
   }).filter(([name]) => name);
 }
 
-/** One call: its answer goes into the table, and back to the caller. */
-async function call(method, path, { json, form, key } = {}) {
+/** One call: its answer goes into the table, unless it is one of many looks, and back to the caller. */
+async function call(method, path, { json, form, key, look = false } = {}) {
   const headers = { accept: "application/json" };
   if (token) headers.authorization = `Bearer ${token}`;
   if (key) headers["idempotency-key"] = key;
@@ -38,7 +46,7 @@ async function call(method, path, { json, form, key } = {}) {
     try { body = JSON.parse(text); } catch { body = { detail: text }; }
     const cache = response.headers.get("x-cache");
     const age = response.headers.get("age");
-    record([
+    if (!look) record([
       `${method} ${path}`,
       response.headers.get("idempotency-replayed") ? `${response.status} replayed` : response.status,
       response.headers.get("x-gateway") ?? "–",
@@ -47,8 +55,8 @@ async function call(method, path, { json, form, key } = {}) {
       readTiming(response.headers.get("server-timing")).map(([name, duration]) => `${name} ${duration.toFixed(1)}`).join(" · ") || "–",
       response.headers.get("x-request-id") ?? "–",
     ], !response.ok);
-    if (response.status === 401 && token) setToken(null, "The session is over: log in again");
-    return { ok: response.ok, status: response.status, body };
+    if (response.status === 401 && token) setToken(null, "The session is over: log in again", true);
+    return { ok: response.ok, status: response.status, body, source: SOURCES[cache] };
   } catch {
     record([`${method} ${path}`, "no answer", "–", "–", (performance.now() - started).toFixed(1), "–", "–"], true);
     return { ok: false, status: 0, body: { detail: "The balancer does not answer" } };
@@ -68,10 +76,22 @@ function record(cells, failed) {
   while (answers.children.length > KEPT) answers.lastElementChild.remove();
 }
 
-function setToken(value, said) {
+function setToken(value, said, failed = false) {
   token = value;
   byId("logout").hidden = !value;
   byId("who").textContent = said;
+  byId("who").className = failed ? "failed" : "";
+}
+
+/** Shows an outcome inside its form, with a badge for where it came from. */
+function show(output, { text, failed, source }) {
+  output.replaceChildren(text);
+  output.className = failed ? "failed" : "";
+  if (!source) return;
+  const badge = document.createElement("span");
+  badge.className = "badge";
+  badge.textContent = source;
+  output.prepend(badge, "\n");
 }
 
 /** Runs a form's call and shows its outcome inside the form. */
@@ -83,32 +103,51 @@ function onSubmit(id, run) {
     const button = form.querySelector("button");
     button.disabled = true;
     form.setAttribute("aria-busy", "true");
-    const { text, failed } = await run(Object.fromEntries(new FormData(form)));
-    if (output) {
-      output.textContent = text;
-      output.className = failed ? "failed" : "";
-    }
+    const done = await run(Object.fromEntries(new FormData(form)), output);
+    if (output) show(output, done);
     form.removeAttribute("aria-busy");
     button.disabled = false;
   });
 }
 
 /** The sentence for an answer: what it says, or why there is nothing to say. */
-const outcome = ({ ok, status, body }, say) =>
-  ok ? { text: say(body), failed: false } : { text: status === 401 ? "Log in first" : body.detail ?? `Status ${status}`, failed: true };
+const outcome = ({ ok, status, body, source }, say) =>
+  ok ? { text: say(body), failed: false, source } : { text: status === 401 ? "Log in first" : body.detail ?? `Status ${status}`, failed: true };
 
 onSubmit("login", async ({ username, password }) => {
   const answer = await call("POST", "/token", { form: new URLSearchParams({ username, password }) });
   if (answer.ok) setToken(answer.body.access_token, `Logged in as ${username} for ${Math.round(answer.body.expires_in / 60)} minutes`);
-  else setToken(null, answer.body.detail ?? "That did not work");
+  else setToken(null, answer.body.detail ?? "That did not work", true);
   return {};
 });
 
-byId("logout").addEventListener("click", () => setToken(null, "Not logged in"));
+byId("logout").addEventListener("click", () => {
+  setToken(null, "Not logged in");
+  // The button is gone now: whoever works by keyboard goes on where they log in.
+  byId("login").querySelector("button").focus();
+});
 
 onSubmit("balance", async ({ card_id }) => {
   const answer = await call("GET", `/cards/${encodeURIComponent(card_id)}/balance`);
   return outcome(answer, (body) => `${pesos.format(body.balance)} (${body.status})`);
+});
+
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "short" });
+const sayMovement = ({ kind, amount, balance, occurred_at }) =>
+  `${day.format(new Date(occurred_at))}  ${kind}  ${pesos.format(amount)}, then ${pesos.format(balance)}`;
+
+async function readHistory(card, cursor) {
+  const path = `/cards/${encodeURIComponent(card)}/history?limit=5${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
+  const answer = await call("GET", path);
+  if (answer.ok) olderHistory = answer.body.next_cursor ? { card, cursor: answer.body.next_cursor } : null;
+  byId("older").disabled = !olderHistory;
+  return outcome(answer, ({ data }) => data.map(sayMovement).join("\n") || "Nothing happened on this card yet");
+}
+
+onSubmit("history", ({ card_id }) => readHistory(card_id));
+
+byId("older").addEventListener("click", async () => {
+  show(byId("history").querySelector("output"), await readHistory(olderHistory.card, olderHistory.cursor));
 });
 
 const sayRecharge = (body) => `Recharge ${body.recharge_id}: ${pesos.format(body.amount)}\nThe card now has ${pesos.format(body.balance)}`;
@@ -120,10 +159,8 @@ onSubmit("recharge", async ({ card_id, amount }) => {
 });
 
 byId("repeat").addEventListener("click", async () => {
-  const { text, failed } = outcome(await call("POST", "/recharges", lastRecharge), (body) => `${sayRecharge(body)}\nThe same key: not charged twice`);
-  const output = byId("recharge").querySelector("output");
-  output.textContent = text;
-  output.className = failed ? "failed" : "";
+  const answer = await call("POST", "/recharges", lastRecharge);
+  show(byId("recharge").querySelector("output"), outcome(answer, (body) => `${sayRecharge(body)}\nThe same key: not charged twice`));
 });
 
 onSubmit("search", async ({ subject }) => {
@@ -131,16 +168,34 @@ onSubmit("search", async ({ subject }) => {
   return outcome(answer, ({ data }) => data.slice(0, 8).map((tutor) => `${tutor.id}  ${tutor.name}  ${tutor.rating}`).join("\n") || "No tutors for this subject");
 });
 
-onSubmit("book", async ({ student_id, tutor_id, minutes }) => {
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** The booking once its notification is no longer pending, or as it was at the last look. */
+async function awaitNotification(id) {
+  const path = `/bookings/${id}`;
+  for (let look = 1; look < LOOKS; look += 1) {
+    const answer = await call("GET", path, { look: true });
+    if (!answer.ok || answer.body.notification.state !== "pending") break;
+    await pause(LOOK_INTERVAL);
+  }
+  return call("GET", path);
+}
+
+onSubmit("book", async ({ student_id, tutor_id, minutes }, output) => {
   const json = { student_id: Number(student_id), tutor_id: Number(tutor_id) };
   if (minutes) json.minutes = Number(minutes);
   const answer = await call("POST", "/book", { json, key: uniqueKey() });
-  return outcome(answer, (body) => `Booking ${body.booking_id}${body.starts_at ? `\n${new Date(body.starts_at).toLocaleString()}` : ""}`);
+  const sayBooking = (body) => `Booking ${body.booking_id}\n${day.format(new Date(body.starts_at))}`;
+  const booked = outcome(answer, (body) => `${sayBooking(body)}\nNotification pending…`);
+  if (!answer.ok) return booked;
+  show(output, booked);
+  const later = await awaitNotification(answer.body.booking_id);
+  return { text: `${sayBooking(answer.body)}\nNotification ${later.ok ? later.body.notification.state : "not known"}`, failed: later.ok && later.body.notification.state === "failed" };
 });
 
 onSubmit("data", async ({ key }) => {
   const answer = await call("GET", `/data?key=${encodeURIComponent(key)}`);
-  return outcome(answer, (body) => `${body.data}\n${body.cached ? "from the cache" : "read anew"}, gateway ${body.gateway_id}`);
+  return outcome(answer, (body) => `${body.data}\nby gateway ${body.gateway_id}`);
 });
 
 async function watchSystem() {

@@ -1,5 +1,5 @@
 //! Which pages may call from a browser: those on loopback, and those of configured origins. The decisions are pure; the layer
-//! only applies them, and answers preflights itself.
+//! layers only apply them: one answers preflights, the other, around all else, marks every answer, whoever made it.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -78,18 +78,29 @@ fn is_loopback(origin: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-pub(crate) async fn apply(State(cors): State<Cors>, request: Request, next: Next) -> Response {
-    let allowed = cors.allowed(request.headers());
+/// Answers preflights; all else goes on.
+pub(crate) async fn answer_preflight(
+    State(cors): State<Cors>,
+    request: Request,
+    next: Next,
+) -> Response {
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ORIGIN)
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight {
-        preflight(request.headers(), allowed.is_some())
+    if is_preflight {
+        let allowed = cors.allowed(request.headers()).is_some();
+        preflight(request.headers(), allowed)
     } else {
         next.run(request).await
-    };
+    }
+}
+
+/// Says on every answer whether the page that asked may read it.
+pub(crate) async fn mark(State(cors): State<Cors>, request: Request, next: Next) -> Response {
+    let allowed = cors.allowed(request.headers());
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     for name in [

@@ -20,7 +20,7 @@ pub(crate) struct Health {
 }
 
 /// 200 while a gateway takes requests and this balancer is not draining, 503 otherwise.
-#[utoipa::path(get, path = "/health", tag = "balancer", summary = "Is anyone there to serve?",
+#[utoipa::path(get, path = "/health", tag = "Front door", security(()), summary = "Is anyone there to serve?",
     responses((status = 200, description = "At least one gateway takes requests", body = HealthBody),
               (status = 503, description = "No gateway takes requests, or the balancer drains", body = HealthBody)))]
 pub(crate) async fn health(State(health): State<Health>) -> Response {

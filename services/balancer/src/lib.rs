@@ -5,6 +5,7 @@
 mod api;
 mod config;
 mod cors;
+mod description;
 mod documents;
 mod front;
 mod health;
@@ -54,6 +55,7 @@ pub async fn run(
         instance: instance.clone(),
         pool: pool.clone(),
     };
+    let cors = cors::Cors::new(&config.cors_origins);
     let public = Router::new()
         .route("/", get(page::index))
         .route("/health", get(health::health))
@@ -63,8 +65,8 @@ pub async fn run(
         .merge(documents::router(&document)?)
         .fallback_service(front::forward.with_state(front))
         .layer(middleware::from_fn_with_state(
-            cors::Cors::new(&config.cors_origins),
-            cors::apply,
+            cors.clone(),
+            cors::answer_preflight,
         ));
     let admin = Router::new().route(
         "/admin/upstreams",
@@ -74,6 +76,7 @@ pub async fn run(
     service
         .own_health()
         .public(public)
+        .outermost(move |router| router.layer(middleware::from_fn_with_state(cors, cors::mark)))
         .admin_open(admin)
         .body_limit(config.body_limit_bytes)
         // A little longer than the wait for a gateway, so that a slow one is named as such.

@@ -5,7 +5,7 @@ use http::header;
 use kit::Instance;
 
 /// The balancer's own figures, the same as on its admin port.
-#[utoipa::path(get, path = "/metrics", tag = "balancer", summary = "The balancer's Prometheus text",
+#[utoipa::path(get, path = "/metrics", tag = "Front door", security(()), summary = "The balancer's Prometheus text",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(instance): State<Instance>) -> impl IntoResponse {
     (

@@ -1,6 +1,10 @@
 //! The web page at `/`, and the files that it and the API pages are made of: all inside the binary.
 
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hasher};
+
 use axum::{
+    body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -22,8 +26,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 struct Assets;
 
 /// The page for a browser, a few words of JSON for a client that asks for JSON.
-#[utoipa::path(get, path = "/", tag = "balancer", summary = "The web page, or JSON by Accept",
-    responses((status = 200, description = "HTML for a browser; JSON for `Accept: application/json`", body = Description)))]
+#[utoipa::path(get, path = "/", tag = "Front door", security(()), summary = "The web page, or JSON by Accept",
+    responses((status = 200, description = "HTML for a browser; JSON for `Accept: application/json`",
+        content((Description = "application/json"), (String = "text/html")))))]
 pub(crate) async fn index(State(state): State<Health>, request: HeaderMap) -> Response {
     let mut response = if prefers_json(&request) {
         health::describe(&state)
@@ -51,31 +56,30 @@ pub(crate) fn file(path: &str, request: &HeaderMap) -> Response {
     let Some(file) = Assets::get(path) else {
         return Problem::not_found("There is no such file").into_response();
     };
-    let tag = entity_tag(&file.metadata.sha256_hash());
-    let known = request
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
-    let mut response = if known {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        axum::body::Body::from(file.data).into_response()
+    let bytes = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
     };
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(content_type(path)),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(header::ETAG, tag);
-    }
-    harden(headers);
-    response
+    content(content_type(path), bytes, request)
 }
 
-/// What every page and file says to browsers.
-pub(crate) fn harden(headers: &mut HeaderMap) {
+/// Bytes of the binary's own under a tag made of them, or 304 when the client has them.
+pub(crate) fn content(kind: &str, bytes: Bytes, request: &HeaderMap) -> Response {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&bytes);
+    let tag = format!("\"{:016x}-{:x}\"", hasher.finish(), bytes.len());
+    let mut response = if is_known(&tag, request) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        axum::body::Body::from(bytes).into_response()
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [(header::CONTENT_TYPE, kind), (header::ETAG, &tag)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -84,16 +88,18 @@ pub(crate) fn harden(headers: &mut HeaderMap) {
         header::REFERRER_POLICY,
         HeaderValue::from_static("no-referrer"),
     );
+    response
 }
 
-fn entity_tag(hash: &[u8; 32]) -> String {
-    use std::fmt::Write;
-    let mut tag = String::from("\"");
-    for byte in &hash[..12] {
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag.push('"');
-    tag
+/// Whether one of the tags the client names is this one; a weak tag is as good here, and `*` is any.
+fn is_known(tag: &str, request: &HeaderMap) -> bool {
+    request
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|tags| tags.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -207,6 +207,34 @@ async fn preflights_are_answered_at_the_door() {
 }
 
 #[tokio::test]
+async fn pages_can_read_the_answers_made_at_the_door() {
+    let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let flags = ["--forward-timeout-ms", "50"];
+    let balancer = Balancer::start(&[gateway.local_addr().unwrap()], &flags).await;
+    for (method, path, status) in [
+        (Method::DELETE, "/health", 405),
+        (Method::GET, "/data", 504),
+        (Method::OPTIONS, "/data", 204),
+    ] {
+        let response = balancer
+            .http
+            .request(method.clone(), format!("{}{path}", balancer.url))
+            .header("origin", "http://localhost:5173")
+            .header("access-control-request-method", "GET")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        let headers = response.headers();
+        assert_eq!(
+            headers["access-control-allow-origin"], "http://localhost:5173",
+            "{method} {path}"
+        );
+        assert!(headers.contains_key("x-request-id"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn large_bodies_are_refused_with_and_without_a_length() {
     let gateway = Gateway::start("gateway-1").await;
     let balancer = Balancer::start(&[gateway.address], &["--body-limit-bytes", "1000"]).await;
@@ -419,6 +447,23 @@ async fn the_door_answers_what_is_its_own() {
         let found = response.headers()["content-type"].to_str().unwrap();
         assert!(found.starts_with(kind), "{path} is {found}");
         assert!(response.headers().contains_key("x-request-id"), "{path}");
+        assert!(
+            !response.headers().contains_key("content-encoding"),
+            "{path} can be read by clients that decompress nothing"
+        );
+        if path == "/metrics" {
+            continue;
+        }
+        let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+        for (known, status) in [
+            (tag.as_str(), 304),
+            (&format!("\"a\", W/{tag}"), 304),
+            ("\"a\"", 200),
+        ] {
+            let response = balancer.get(path).header("if-none-match", known);
+            let response = response.send().await.unwrap();
+            assert_eq!(response.status(), status, "{path} if not {known}");
+        }
     }
     for path in ["/assets/none.js", "/docs/none.js"] {
         assert_eq!(

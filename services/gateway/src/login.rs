@@ -86,7 +86,7 @@ pub async fn answer(gate: &Gate, peer: SocketAddr, request: Request) -> Result<R
 
 /// Logs in
 #[utoipa::path(
-    post, path = "/token", tag = "Tokens",
+    post, path = "/token", tag = "Tokens", security(()),
     request_body(content((Credentials = "application/x-www-form-urlencoded"), (Credentials = "application/json"))),
     responses(
         (status = 200, description = "A token for 30 minutes: `Authorization: Bearer …`", body = Granted),
@@ -135,7 +135,7 @@ async fn log_in(gate: &Gate, request: Request) -> Result<Granted, Problem> {
 
 /// Gives a token to anybody
 #[utoipa::path(
-    get, path = "/token", tag = "Tokens",
+    get, path = "/token", tag = "Tokens", security(()),
     responses(
         (status = 200, description = "A demo token with the role user, for 30 minutes", body = DemoToken),
         (status = 404, description = "There is none under `--auth strict`", body = ProblemBody, content_type = "application/problem+json"),

@@ -90,7 +90,10 @@ pub struct Service {
     body_limit: usize,
     drain_deadline: Duration,
     drain_notice: Duration,
+    outermost: Option<Outermost>,
 }
+
+type Outermost = Box<dyn FnOnce(Router) -> Router + Send>;
 
 impl Service {
     #[must_use]
@@ -104,6 +107,7 @@ impl Service {
             body_limit: BODY_LIMIT,
             drain_deadline: common.drain_deadline(),
             drain_notice: Duration::from_millis(common.drain_notice_ms),
+            outermost: None,
         }
     }
 
@@ -116,6 +120,14 @@ impl Service {
     #[must_use]
     pub fn public(mut self, router: Router) -> Self {
         self.public = router;
+        self
+    }
+
+    /// A layer around everything of the public port, so that it sees also the answers that are made here (a wrong method, a
+    /// deadline that passed, an injected fault).
+    #[must_use]
+    pub fn outermost(mut self, wrap: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
+        self.outermost = Some(Box::new(wrap));
         self
     }
 
@@ -179,6 +191,10 @@ impl Service {
                 observe::Observer::new(instance.clone(), self.request_limit),
                 observe::observe,
             ));
+        let public = match self.outermost {
+            Some(wrap) => wrap(public),
+            None => public,
+        };
         let admin = admin::router(instance.clone())
             .merge(self.admin)
             .layer(middleware::from_fn(observe::identify));
