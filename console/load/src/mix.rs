@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use rand::{Rng, RngExt};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::{Call, Error, Kind};
 
@@ -79,6 +80,16 @@ impl Mix {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.weights.iter().all(|weight| *weight == 0)
+    }
+
+    /// So many calls of this mix about these people, for a burst. The same seed draws the same calls.
+    #[must_use]
+    pub fn calls(&self, population: Population, seed: u64, count: usize) -> Vec<Call> {
+        let deck = Deck::new(self.clone(), population);
+        let (mut rng, mut seen) = (ChaCha8Rng::seed_from_u64(seed), Seen::default());
+        std::iter::repeat_with(|| deck.draw(&mut rng, &mut seen))
+            .take(count)
+            .collect()
     }
 
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> Kind {
@@ -322,8 +333,6 @@ fn among(rng: &mut impl Rng, range: &RangeInclusive<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand_chacha::ChaCha8Rng;
-    use rand_chacha::rand_core::SeedableRng;
 
     #[test]
     fn the_draw_follows_the_weights() {
@@ -341,14 +350,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_calls() {
-        let deck = Deck::new(Mix::contract(), Population::default());
-        let draw = |seed| {
-            let (mut rng, mut seen) = (ChaCha8Rng::seed_from_u64(seed), Seen::default());
-            (0..200)
-                .map(|_| deck.draw(&mut rng, &mut seen))
-                .collect::<Vec<_>>()
-        };
+        let draw = |seed| Mix::contract().calls(Population::default(), seed, 200);
         assert_eq!(draw(1), draw(1));
+        assert_eq!(draw(1).len(), 200);
         assert_ne!(draw(1), draw(2));
     }
 

@@ -157,8 +157,11 @@ impl Desk {
         let client = self.client().await.map_err(|why| ("burst", why))?;
         let updates = self.updates.clone();
         self.tasks.spawn(async move {
-            let calls = (0..requests).map(any_call).collect();
-            let outcome = match client.burst(calls, requests as usize).await {
+            let requests = requests as usize;
+            // The mix of the steady traffic.
+            let calls =
+                load::Mix::contract().calls(load::Population::default(), run_number(), requests);
+            let outcome = match client.burst(calls, requests).await {
                 Err(error) => failed("burst", error.to_string()),
                 Ok(burst) => Outcome::Burst {
                     answered: u64::from(burst.succeeded + burst.refused),
@@ -284,40 +287,22 @@ struct Flushed {
 async fn flush(http: &reqwest::Client, cache_url: &str) -> Result<u64, String> {
     let plain = |error: reqwest::Error| {
         if error.is_connect() {
-            "the cache service does not answer".to_owned()
+            "the cache service cannot be reached".to_owned()
+        } else if error.is_timeout() {
+            format!("no answer within {PATIENCE:?}; it may have happened nevertheless")
+        } else if error.is_request() || error.is_body() {
+            "the connection to the cache service broke".to_owned()
         } else {
             error.without_url().to_string()
         }
     };
     let answer = http
         .post(format!("{cache_url}/cache/flush"))
+        .timeout(PATIENCE)
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)
         .map_err(plain)?;
     let flushed: Flushed = answer.json().await.map_err(plain)?;
     Ok(flushed.count)
-}
-
-/// One call of a burst: mostly reads, as kiosks and phones send them, and a recharge now and then.
-fn any_call(number: u32) -> Call {
-    let mut random = rand::rng();
-    let card = random.random_range(1..=100_u64);
-    match number % 10 {
-        0..3 => Call::Balance { card },
-        3 => Call::History { card },
-        4 => Call::Data {
-            key: "my_data".into(),
-        },
-        5 => Call::TripsTotal,
-        6 => Call::Search {
-            subject: "Math".into(),
-        },
-        7 => Call::Stations,
-        8 => Call::Process,
-        _ => Call::Recharge {
-            card,
-            amount: random.random_range(2..=20_u64) * 1_000,
-        },
-    }
 }
