@@ -201,7 +201,10 @@ impl Console {
             (_, Some(Action::Repaint | Action::Suspend)) | (None, _) => {
                 action.and_then(|action| self.state.act(action))
             }
-            (Some(Overlay::Help), _) => self.state.act(Action::Close),
+            (Some(Overlay::Help { .. }), _) => {
+                self.state.read_on(action);
+                None
+            }
             // Only the letter of the dialog does it; Enter, Esc and everything else is Cancel.
             (Some(Overlay::ConfirmFlush { .. }), _) => {
                 self.state.answer(key.code == KeyCode::Char('y'))

@@ -10,7 +10,7 @@ use std::{
 
 use futures::StreamExt;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::sse::{Event, Parser};
 use crate::state::logs::{Level, Line, printable};
@@ -58,8 +58,8 @@ struct Wire {
     fields: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Reads until it is cancelled from outside.
-pub async fn follow(client: reqwest::Client, admin: String, sink: Sink) {
+/// Reads until it is cancelled from outside. Whenever the stream breaks off it says so through `ended`.
+pub async fn follow(client: reqwest::Client, admin: String, sink: Sink, ended: Arc<Notify>) {
     let mut wait = SHORTEST_WAIT;
     // After a reconnection the recent lines come again: those already taken are skipped.
     let mut newest = String::new();
@@ -77,6 +77,7 @@ pub async fn follow(client: reqwest::Client, admin: String, sink: Sink) {
                     take(&event, &already, &mut newest, &sink);
                 });
             }
+            ended.notify_one();
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -102,16 +103,24 @@ fn take(event: &Event, already: &str, newest: &mut String, sink: &Sink) {
     sink.put(line);
 }
 
+/// A field as an operator reads it: text without quotes, fractions without noise.
+fn readable(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let text = format!("{:.3}", number.as_f64().unwrap_or_default());
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
 fn line(wire: Wire) -> Line {
     let mut message = wire.message;
     // An access line's message says it all; elsewhere the fields are half of the story.
     if wire.target != "access" {
         for (name, value) in &wire.fields {
-            let value = match value {
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            message.extend(["  ", name, "=", &value]);
+            message.extend(["  ", name, "=", &readable(value)]);
         }
     } else if let Some(more) = wire
         .fields
@@ -120,6 +129,10 @@ fn line(wire: Wire) -> Line {
         && more > 0
     {
         message = format!("{message}  (and {more} more like it)");
+    }
+    if wire.target == "access" {
+        // Cache keys travel in paths: the colon is all of them that needs no escaping to be read.
+        message = message.replace("%3A", ":");
     }
     let short = |text: &str| printable(text).chars().take(64).collect::<String>();
     Line {
@@ -152,12 +165,20 @@ mod tests {
         let (sink, mut received) = sink(4);
         let mut newest = String::new();
         let data = r#"{"timestamp":"2026-01-02T03:04:05.678Z","level":"WARN","target":"travel","instance":"travel-1",
-            "request_id":"abc","message":"odd\u001b[2J","fields":{"amount":5000,"why":"x\ny"}}"#;
+            "request_id":"abc","message":"odd\u001b[2J","fields":{"amount":5000,"seconds":2.038698001,"why":"x\ny"}}"#;
         take(&event(data), "", &mut newest, &sink);
         let line = received.try_recv().unwrap();
         assert_eq!(line.clock(), "03:04:05");
         assert_eq!(line.level, Level::Warn);
-        assert_eq!(line.message, "odd\u{fffd}[2J  amount=5000  why=x y");
+        assert_eq!(
+            line.message,
+            "odd\u{fffd}[2J  amount=5000  seconds=2.039  why=x y"
+        );
+        let data = r#"{"timestamp":"2026-01-02T03:04:06Z","level":"INFO","target":"access",
+            "message":"GET /entries/card%3A8%3Abalance 200 0.4 ms","fields":{"status":200}}"#;
+        take(&event(data), "", &mut newest, &sink);
+        let line = received.try_recv().unwrap();
+        assert_eq!(line.message, "GET /entries/card:8:balance 200 0.4 ms");
         for hostile in ["", "{}", "[]", "null", r#"{"timestamp":1,"level":2}"#] {
             take(&event(hostile), "", &mut newest, &sink);
         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use act::Desk;
@@ -142,11 +142,12 @@ impl Readers {
             }
             let stop = self.stop.child_token();
             self.running.insert(place.admin.clone(), stop.clone());
-            let watching =
-                scrape::watch(self.http.clone(), place.admin.clone(), self.updates.clone());
+            let look = Arc::new(Notify::new());
+            let (http, admin) = (self.http.clone(), place.admin.clone());
+            let watching = scrape::watch(http, admin, self.updates.clone(), Arc::clone(&look));
             self.tasks.spawn(until(stop.clone(), watching));
-            let following =
-                logs::follow(self.streams.clone(), place.admin.clone(), self.sink.clone());
+            let (streams, admin) = (self.streams.clone(), place.admin.clone());
+            let following = logs::follow(streams, admin, self.sink.clone(), look);
             self.tasks.spawn(until(stop, following));
         }
     }

@@ -1,11 +1,11 @@
 //! Reads one instance's metrics once a second, and what it says of itself every other time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use serde::Deserialize;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{MissedTickBehavior, interval},
 };
 
@@ -33,12 +33,21 @@ struct Wire {
 }
 
 /// Reads until it is cancelled from outside. One reading at a time: a slow answer delays the next question.
-pub async fn watch(client: reqwest::Client, admin: String, updates: mpsc::Sender<Update>) {
+/// `look` asks for a reading out of turn: somebody has reason to think that the instance died.
+pub async fn watch(
+    client: reqwest::Client,
+    admin: String,
+    updates: mpsc::Sender<Update>,
+    look: Arc<Notify>,
+) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut round = 0_u32;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = look.notified() => ticks.reset(),
+        }
         let update = match metrics(&client, &admin).await {
             Ok(sample) => Update::Sample {
                 admin: admin.clone(),

@@ -45,9 +45,10 @@ pub enum Command {
 /// What lies over the overview.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Overlay {
-    Help,
-    /// Asks before the cache is flushed; how many entries it held when asked, if known.
-    ConfirmFlush {
-        entries: Option<u64>,
+    Help {
+        /// Counted from the first; pages go round, so any number will do.
+        page: i32,
     },
+    /// Asks before the cache is flushed; how many entries it held when asked, if known.
+    ConfirmFlush { entries: Option<u64> },
 }

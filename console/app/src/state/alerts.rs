@@ -58,6 +58,14 @@ impl State {
             {
                 continue;
             }
+            let faults = instance.faults(self.now);
+            if faults > 0 {
+                let s = if faults == 1 { "" } else { "s" };
+                alerts.push(Alert {
+                    severity: Severity::Notice,
+                    text: format!("{} {faults} fault{s}", instance.name()),
+                });
+            }
             match self.one(instance) {
                 Ok(Some(alert)) => alerts.push(alert),
                 Ok(None) => {}
@@ -77,7 +85,12 @@ impl State {
     fn one(&self, instance: &Instance) -> Result<Option<Alert>, Starting> {
         let name = instance.name();
         let (severity, text) = match instance.status(self.now) {
-            Status::Up => return Ok(None),
+            Status::Up => {
+                return Ok(instance.returned(self.now).map(|down| Alert {
+                    severity: Severity::Notice,
+                    text: format!("{name} back after {}", age(down.as_secs().max(1))),
+                }));
+            }
             Status::Starting => return Err(Starting),
             Status::Down { since, .. } => (
                 Severity::Critical,

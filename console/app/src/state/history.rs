@@ -1,12 +1,18 @@
 //! An instance's counters over the last seconds, unrolled: a restart begins again at zero, the totals here do not.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{
     Moment, WINDOW,
     histogram::Histogram,
     sample::{Counter, Gauge, Sample},
 };
+
+/// How far from its edge the window's first reading may be.
+const NEARLY: Duration = Duration::from_millis(500);
 
 /// Totals since this console first saw the instance, on top of what it had counted by then.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +90,8 @@ impl History {
 
     /// Forgets what no window needs any more.
     fn trim(&mut self, now: Moment) {
-        let edge = now.saturating_sub(WINDOW);
+        // Readings come nearly a second apart: the nearest one to the edge begins the window.
+        let edge = now.saturating_sub(WINDOW) + NEARLY;
         while self.points.len() > 2 && self.points[1].at <= edge {
             self.points.pop_front();
         }
@@ -156,8 +163,6 @@ fn per_second(grown: f64, from: Moment, to: Moment) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::sample::testing::of;
     use super::*;
 
@@ -190,6 +195,19 @@ mod tests {
         assert_eq!(history.latest_rate(&Counter::Requests), Some(20.0));
         assert_eq!(history.grown(&Counter::Requests), Some(200.0));
         assert!(history.points.len() <= 12);
+    }
+
+    #[test]
+    fn readings_that_come_a_little_late_do_not_widen_the_window() {
+        let mut history = History::default();
+        for second in 0..30_u32 {
+            let late = Duration::from_millis(u64::from(second % 7) * 10);
+            let count = f64::from(second) * 20.0;
+            history.push(at(second.into()) + late, requests(count, 5.0));
+            if second >= 10 {
+                assert_eq!(history.grown(&Counter::Requests), Some(200.0));
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub const STALE_AFTER: Duration = Duration::from_millis(3_500);
 /// A process that never answered is starting for so long, and down after it.
 const STARTING_FOR: Duration = Duration::from_secs(20);
 
+/// A return is news for so long: a quick restart is over before anybody has looked.
+const RETURN_IS_NEWS_FOR: Duration = Duration::from_secs(10);
+
 /// The tiers, in the order of a request's path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -109,6 +112,18 @@ pub enum Reason {
     Nonsense,
 }
 
+impl Reason {
+    /// In as few words as will do.
+    pub fn short(self) -> String {
+        match self {
+            Self::Refused => "refused".to_owned(),
+            Self::Reset => "broken".to_owned(),
+            Self::Nonsense => "unreadable".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -163,6 +178,10 @@ pub struct Instance {
     first_known: Moment,
     last_seen: Option<Moment>,
     failing: Option<Failing>,
+    /// When the supervisor said last that it is starting the process anew.
+    restarting: Option<Moment>,
+    /// When it was back last, and how long it had been down.
+    returned: Option<(Moment, Duration)>,
     pub info: Info,
     pub history: History,
 }
@@ -174,6 +193,8 @@ impl Instance {
             first_known: now,
             last_seen: None,
             failing: None,
+            restarting: None,
+            returned: None,
             info: Info::default(),
             history: History::default(),
         }
@@ -184,7 +205,21 @@ impl Instance {
         self.info.instance.as_deref().unwrap_or(&self.place.name)
     }
 
+    /// Takes the supervisor's newest word in.
+    pub fn placed(&mut self, place: Place, now: Moment) {
+        match place.supervised {
+            Supervised::Restarting => {
+                self.restarting.get_or_insert(now);
+            }
+            _ => self.restarting = None,
+        }
+        self.place = place;
+    }
+
     pub fn answered(&mut self, at: Moment, sample: Sample) {
+        if let (Some(_), Status::Down { since, .. }) = (self.last_seen, self.status(at)) {
+            self.returned = Some((at, since));
+        }
         self.last_seen = Some(at);
         self.failing = None;
         self.history.push(at, sample);
@@ -218,6 +253,16 @@ impl Instance {
             };
         };
         let age = now.saturating_sub(seen);
+        // The supervisor knows of a death before the next reading fails.
+        if let Some(since) = self.restarting.filter(|since| *since >= seen) {
+            let since = self
+                .failing
+                .map_or(since, |failing| failing.since.min(since));
+            return Status::Down {
+                since: now.saturating_sub(since),
+                reason: self.failing.map(|failing| failing.reason),
+            };
+        }
         if let Some(failing) = self.failing {
             let hopeless = match failing.reason {
                 Reason::Refused | Reason::Reset => true,
@@ -245,12 +290,28 @@ impl Instance {
         }
     }
 
+    /// How long it had been down, while its return is news.
+    pub fn returned(&self, now: Moment) -> Option<Duration> {
+        self.returned
+            .filter(|(at, _)| now.saturating_sub(*at) <= RETURN_IS_NEWS_FOR)
+            .map(|(_, down)| down)
+    }
+
     /// Whether its numbers describe the present.
     pub fn is_fresh(&self, now: Moment) -> bool {
         matches!(
             self.status(now),
             Status::Up | Status::NotReady(_) | Status::Draining
         )
+    }
+
+    /// Faults injected on purpose, by the word of a process that still lives.
+    pub fn faults(&self, now: Moment) -> usize {
+        if self.is_fresh(now) {
+            self.info.faults
+        } else {
+            0
+        }
     }
 
     /// Growth per second over the window, if the data is fresh.
@@ -346,6 +407,29 @@ mod tests {
         gateway.info.ready = Some(false);
         gateway.info.checks = [("postgres".to_owned(), false), ("redis".to_owned(), true)].into();
         assert_eq!(gateway.status(at(2)), Status::NotReady("postgres".into()));
+    }
+
+    #[test]
+    fn the_supervisors_word_of_a_restart_counts_until_it_answers_again() {
+        let mut gateway = instance(None);
+        gateway.answered(at(1), Sample::default());
+        let restarting = Place {
+            supervised: Supervised::Restarting,
+            restarts: 1,
+            ..gateway.place.clone()
+        };
+        gateway.placed(restarting, at(2));
+        assert_eq!(
+            gateway.status(at(4)),
+            Status::Down {
+                since: at(2),
+                reason: None
+            }
+        );
+        gateway.answered(at(5), Sample::default());
+        assert_eq!(gateway.status(at(5)), Status::Up);
+        assert_eq!(gateway.returned(at(6)), Some(at(3)));
+        assert_eq!(gateway.returned(at(16)), None);
     }
 
     #[test]

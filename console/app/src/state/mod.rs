@@ -218,7 +218,7 @@ impl State {
         let now = self.now;
         for place in places {
             match self.find(&place.admin) {
-                Some(known) if known.place.name == place.name => known.place = place,
+                Some(known) if known.place.name == place.name => known.placed(place, now),
                 Some(other) => *other = Instance::new(place, now),
                 None => self.instances.push(Instance::new(place, now)),
             }
@@ -269,7 +269,7 @@ impl State {
                 None
             }
             Action::Help => {
-                self.overlay = Some(Overlay::Help);
+                self.overlay = Some(Overlay::Help { page: 0 });
                 None
             }
             Action::CycleLogLevel => {
@@ -311,7 +311,19 @@ impl State {
                 self.notify(Notice::info("flush cancelled, nothing was deleted"));
                 None
             }
-            Overlay::Help => None,
+            Overlay::Help { .. } => None,
+        }
+    }
+
+    /// A key while the help is open: turns its pages, or closes it.
+    pub fn read_on(&mut self, action: Option<Action>) {
+        let Some(Overlay::Help { page }) = &mut self.overlay else {
+            return;
+        };
+        match action {
+            Some(Action::ScrollDown | Action::PageDown) => *page += 1,
+            Some(Action::ScrollUp | Action::PageUp) => *page -= 1,
+            _ => self.overlay = None,
         }
     }
 

@@ -252,9 +252,18 @@ impl State {
             (Some(a), Some(b)) => Some(a + b),
             (a, b) => a.or(b),
         };
+        // A service that reaches its store and shows no queue has none yet: nothing waits.
+        let knows = self
+            .of_role(&Role::Queue)
+            .any(|queue| queue.gauge(&Gauge::RedisUp, self.now) == Some(1.0));
+        let none = QueueView {
+            depth: knows.then_some(0.0),
+            in_flight: knows.then_some(0.0),
+            ..QueueView::default()
+        };
         self.queues()
             .into_iter()
-            .fold(QueueView::default(), |total, queue| QueueView {
+            .fold(none, |total, queue| QueueView {
                 name: String::new(),
                 depth: add(total.depth, queue.depth),
                 in_flight: add(total.in_flight, queue.in_flight),

@@ -61,7 +61,8 @@ pub enum Gauge {
     TasksRunning,
 }
 
-/// The numbers of one scrape. What was not exported is absent, never zero.
+/// The numbers of one scrape. What was not exported is absent, never zero; only a process that shows its own start
+/// and no request yet has answered none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     pub counters: BTreeMap<Counter, f64>,
@@ -181,6 +182,12 @@ impl Builder {
     }
 
     pub fn build(mut self) -> Sample {
+        // A family with labels has no series before its first event.
+        if self.sample.gauges.contains_key(&Gauge::StartTime) {
+            for counter in [Counter::Requests, Counter::Errors] {
+                self.sample.counters.entry(counter).or_default();
+            }
+        }
         self.sample.cached = Histogram::from_cumulative(&self.cached);
         self.sample.uncached = Histogram::from_cumulative(&self.uncached);
         self.sample

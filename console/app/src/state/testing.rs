@@ -329,6 +329,28 @@ pub fn degraded() -> State {
             }
         }
     }
+    let mut again = places();
+    for place in &mut again {
+        place.restarts = match place.name.as_str() {
+            "gateway-2" => 2,
+            "gateway-3" | "exercise-2" => 1,
+            _ => 0,
+        };
+    }
+    state.apply(Update::Topology {
+        public_url: "http://127.0.0.1:8000".into(),
+        places: again,
+    });
+    let travel = places().into_iter().find(|p| p.name == "travel-2");
+    state.apply(Update::Info {
+        admin: travel.expect("the lab has it").admin,
+        info: Info {
+            instance: Some("travel-2".into()),
+            ready: Some(true),
+            faults: 1,
+            ..Info::default()
+        },
+    });
     for name in ["cache-1", "queue-1"] {
         let place = places().into_iter().find(|p| p.name == name);
         state.apply(Update::Info {

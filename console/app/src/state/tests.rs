@@ -92,6 +92,7 @@ fn alerts_are_sorted_worst_first() {
             "Redis away for 2 of 2",
             "gateway-2 down 11s",
             "worker-1 stale 6s",
+            "travel-2 1 fault",
             "exercise-2 draining",
         ]
     );

@@ -14,7 +14,7 @@ pub fn reduce(buffer: &mut Buffer) {
 }
 
 /// Groups of symbols and what stands for each of them.
-const PLAIN: [(&str, char); 23] = [
+const PLAIN: [(&str, char); 25] = [
     ("–─╌—", '-'),
     ("│┃╎", '|'),
     ("╭╮╰╯├┤┬┴┼└┌┐┘", '+'),
@@ -22,6 +22,8 @@ const PLAIN: [(&str, char); 23] = [
     ("·░▁", '.'),
     ("→▶", '>'),
     ("×", 'x'),
+    ("↻", '@'),
+    ("↯", '!'),
     ("●", 'o'),
     ("✖", 'X'),
     ("▲", '!'),

@@ -15,7 +15,7 @@ use crate::{
 
 pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
     match &state.overlay {
-        Some(Overlay::Help) => help(frame, theme, area),
+        Some(Overlay::Help { page }) => help(frame, theme, area, *page),
         Some(Overlay::ConfirmFlush { entries }) => confirm_flush(frame, theme, area, *entries),
         None => {}
     }
@@ -54,38 +54,82 @@ fn print(frame: &mut Frame, area: Rect, lines: Vec<Line<'static>>) {
     }
 }
 
-fn help(frame: &mut Frame, theme: &Theme, area: Rect) {
-    let mut lines: Vec<Line> = keys::TABLE
+/// Every key with its meaning, then the signs; on pages where there is no room for all.
+fn help(frame: &mut Frame, theme: &Theme, area: Rect, page: i32) {
+    let width = area.width.min(78);
+    let inner = usize::from(width.saturating_sub(4));
+    let keys = keys::TABLE
         .iter()
         .filter(|binding| !binding.long.is_empty())
-        .map(|binding| {
-            Line::from(vec![
-                Span::styled(format::left(binding.keys, 11), theme.accent),
-                Span::styled(binding.long, theme.text),
-            ])
-        })
-        .collect();
+        .map(|binding| (binding.keys, 11, theme.accent, binding.long, theme.text));
     let legend = [
         ("● up  ○ starting  ◐ draining", "the process's own word"),
         ("▲ not ready", "it answers, but a store it needs is away"),
         ("◔ stale  ✖ down", "no data, or no answer, for so long"),
-        ("–", "not known; a zero is a measured zero"),
-        ("┃ in a share bar", "where its weight says it should end"),
-    ];
-    lines.extend(legend.map(|(sign, text)| {
-        Line::from(vec![
-            Span::styled(format::left(sign, 30), theme.strong),
-            Span::styled(text, theme.dim),
-        ])
-    }));
+        ("↻2  ↯1", "started anew twice; one fault injected"),
+        (
+            "–  ┃ in a share bar",
+            "not known; where its weight says it ends",
+        ),
+    ]
+    .map(|(sign, text)| (sign, 30, theme.strong, text, theme.dim));
+    let mut lines = Vec::new();
+    for (sign, column, sign_style, text, style) in keys.chain(legend) {
+        // Where the meaning has no room beside its sign it follows below.
+        if inner < column + text.chars().count() && column > 11 {
+            lines.push(Line::styled(sign, sign_style));
+            lines.extend(
+                wrap(text, inner.saturating_sub(2))
+                    .map(|part| Line::styled(format!("  {part}"), style)),
+            );
+            continue;
+        }
+        let mut sign = sign;
+        for part in wrap(text, inner.saturating_sub(column)) {
+            lines.push(Line::from(vec![
+                Span::styled(format::left(sign, column), sign_style),
+                Span::styled(part, style),
+            ]));
+            sign = "";
+        }
+    }
+    let height = (lines.len() as u16 + 2).min(area.height);
+    let room = usize::from(height.saturating_sub(2)).max(1);
+    let pages = lines.len().div_ceil(room).max(1);
+    let page = i64::from(page).rem_euclid(pages.cast_signed() as i64) as usize;
+    let closing = if pages > 1 {
+        format!(" Down: page {} of {pages} · Esc closes ", page + 1)
+    } else {
+        " Esc closes ".to_owned()
+    };
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
         .border_style(theme.accent)
         .title(Line::styled(" Keys ", theme.title))
-        .title_bottom(Line::styled(" Esc closes ", theme.dim));
-    let height = lines.len() as u16 + 2;
-    let inside = window(frame, area, 78, height, block);
-    print(frame, inside, lines);
+        .title_bottom(Line::styled(closing, theme.dim));
+    let inside = window(frame, area, width, height, block);
+    print(
+        frame,
+        inside,
+        lines.split_off((page * room).min(lines.len())),
+    );
+}
+
+/// Breaks between words so that no line is wider than `width`.
+fn wrap(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always one");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.into_iter()
 }
 
 fn confirm_flush(frame: &mut Frame, theme: &Theme, area: Rect, entries: Option<u64>) {

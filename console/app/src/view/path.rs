@@ -118,6 +118,18 @@ fn line(row: &Row, columns: &Columns, theme: &Theme) -> Line<'static> {
     let tree = if compact { "" } else { row.tree };
     let tree_width = tree.chars().count();
     let name = format::left(&row.name, (columns.name - 1).saturating_sub(tree_width));
+    let restarted = if row.restarts > 0 {
+        format!("↻{}", row.restarts)
+    } else {
+        String::new()
+    };
+    // Beside the state where it fits, otherwise before the remark.
+    let room = (columns.state - 2).saturating_sub(row.mark.word.chars().count());
+    let (beside, before) = if restarted.chars().count() < room {
+        (format::left(&format!(" {restarted}"), room), String::new())
+    } else {
+        (" ".repeat(room), restarted)
+    };
     let mut spans = vec![
         Span::styled(tree, theme.faint),
         Span::styled(name, theme.strong),
@@ -125,9 +137,10 @@ fn line(row: &Row, columns: &Columns, theme: &Theme) -> Line<'static> {
         Span::styled(row.mark.glyph, row.mark.style),
         Span::raw(" "),
         Span::styled(
-            format::left(&row.mark.word, columns.state - 2),
+            format::cut(&row.mark.word, columns.state - 2),
             row.mark.style,
         ),
+        Span::styled(beside, theme.dim),
     ];
     // Where nothing is measured the remark may begin in the columns of numbers.
     if !row.measured && row.requests.is_none() {
@@ -154,8 +167,32 @@ fn line(row: &Row, columns: &Columns, theme: &Theme) -> Line<'static> {
         number(format::bytes(row.memory), columns.memory, theme.dim),
         Span::raw("  "),
     ]);
-    spans.extend(remark(&row.remark, columns.remark, theme));
+    let signs = signs(&before, row.faults, columns.remark, theme);
+    let used: usize = signs.iter().map(Span::width).sum();
+    spans.extend(signs);
+    spans.extend(remark(&row.remark, columns.remark - used, theme));
     Line::from(spans)
+}
+
+/// What stands before a remark, as far as there is room: restarts, and faults injected on purpose.
+fn signs(restarted: &str, faults: usize, width: usize, theme: &Theme) -> Vec<Span<'static>> {
+    let mut room = width;
+    let mut signs = Vec::new();
+    let mut add = |text: String, style: Style| {
+        let own = text.chars().count();
+        if own > 1 && own <= room {
+            room -= own;
+            signs.push(Span::styled(text, style));
+        }
+    };
+    add(format!("{restarted} "), theme.dim);
+    match faults {
+        0 => {}
+        1 if width >= 24 => add("↯1 fault  ".to_owned(), theme.notice),
+        many if width >= 24 => add(format!("↯{many} faults  "), theme.notice),
+        many => add(format!("↯{many} "), theme.notice),
+    }
+    signs
 }
 
 fn remark(remark: &Remark, width: usize, theme: &Theme) -> Vec<Span<'static>> {
@@ -175,7 +212,11 @@ fn remark(remark: &Remark, width: usize, theme: &Theme) -> Vec<Span<'static>> {
                 format::percent
             };
             let observed = format::right(&part(share.observed), if fine { 7 } else { 5 });
-            let expected = format!(" of {}", part(share.expected));
+            let expected = match share.expected {
+                // Nothing is promised to what the balancer leaves out.
+                Some(0.0) => " left out".to_owned(),
+                expected => format!(" of {}", part(expected)),
+            };
             let words = observed.chars().count() + expected.chars().count();
             let mut spans = Vec::new();
             if width >= words + 4 {

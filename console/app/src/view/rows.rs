@@ -8,7 +8,7 @@ use super::{
 };
 use crate::state::{
     State,
-    instance::{Instance, Role, Status},
+    instance::{Instance, Role, Status, Supervised},
     overview::{QueueView, Store},
     sample::{Counter, Gauge},
 };
@@ -42,6 +42,10 @@ pub struct Row {
     pub memory: Option<f64>,
     /// Whether the four numbers above mean anything here.
     pub measured: bool,
+    /// How often the supervisor has started it anew.
+    pub restarts: u32,
+    /// Faults injected on purpose.
+    pub faults: usize,
     pub remark: Remark,
 }
 
@@ -181,6 +185,8 @@ fn client(state: &State, theme: &Theme) -> Row {
         cpu: None,
         memory: None,
         measured: seen.is_some(),
+        restarts: 0,
+        faults: 0,
         remark,
     }
 }
@@ -198,11 +204,18 @@ fn one(state: &State, tree: &'static str, instance: &Instance, theme: &Theme) ->
         cpu: instance.rate(&Counter::CpuSeconds, now),
         memory: instance.gauge(&Gauge::ResidentBytes, now),
         measured: true,
+        restarts: instance.place.restarts,
+        faults: instance.faults(now),
         remark: match (&status, fresh) {
-            (Status::Down { reason, .. }, _) => Remark::text(match reason {
-                Some(reason) => reason.to_string(),
-                None => "stopped".into(),
-            }),
+            (Status::Down { reason, .. }, _) => match reason {
+                Some(reason) => Remark::Text {
+                    tiny: reason.short(),
+                    short: reason.short(),
+                    long: reason.to_string(),
+                },
+                None if instance.place.supervised == Supervised::Stopped => Remark::text("stopped"),
+                None => Remark::text("restarting"),
+            },
             (Status::NotReady(check), _) if !check.is_empty() => {
                 Remark::text(format!("{check} away"))
             }
@@ -251,6 +264,8 @@ fn group(
         cpu: sum(&|i| i.rate(&Counter::CpuSeconds, now)),
         memory: sum(&|i| i.gauge(&Gauge::ResidentBytes, now)),
         measured: true,
+        restarts: members.iter().map(|i| i.place.restarts).sum(),
+        faults: members.iter().map(|i| i.faults(now)).sum(),
         remark: match members {
             [only] => one(state, tree, only, theme).remark,
             [first, ..] if members.iter().all(|i| i.place.role == first.place.role) => {
@@ -279,6 +294,8 @@ fn of_queue(queue: &QueueView, theme: &Theme) -> Row {
         cpu: None,
         memory: None,
         measured: false,
+        restarts: 0,
+        faults: 0,
         remark: remarks::of_queue(queue),
     }
 }
@@ -294,6 +311,8 @@ fn of_store(state: &State, tree: &'static str, name: &str, gauge: &Gauge, theme:
         cpu: None,
         memory: None,
         measured: false,
+        restarts: 0,
+        faults: 0,
         remark: match store {
             Store::Away { failing, users } => {
                 Remark::text(format!("away for {failing} of {users}"))
@@ -323,6 +342,8 @@ fn both_stores(state: &State, tree: &'static str, theme: &Theme) -> Row {
         cpu: None,
         memory: None,
         measured: false,
+        restarts: 0,
+        faults: 0,
         remark: Remark::Text {
             tiny: format!("pg {} redis {}", word(postgres), word(redis)),
             short: format!("pg {} redis {}", word(postgres), word(redis)),

@@ -5,10 +5,11 @@ use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
 use super::{Look, draw, theme::Depth, theme::Theme};
 use crate::state::{
-    State,
+    State, Update,
     action::Action,
     logs::{Level, Line},
-    testing::{busy, degraded, disconnected, recharged, starting},
+    sample::Gauge,
+    testing::{busy, degraded, disconnected, reading, recharged, starting},
 };
 
 fn look() -> Look {
@@ -80,6 +81,47 @@ fn help() {
     let mut state = busy();
     state.act(Action::Help);
     check("help", &state);
+}
+
+#[test]
+fn help_has_pages_where_it_does_not_fit() {
+    let mut state = busy();
+    state.act(Action::Help);
+    let page = |state: &State| text(&buffer(state, &look(), 40, 12));
+    let first = page(&state);
+    let mut all = first.clone();
+    for _ in 0..9 {
+        state.read_on(Some(Action::ScrollDown));
+        all += &page(&state);
+    }
+    for binding in crate::keys::TABLE {
+        assert!(all.contains(binding.keys), "{} is on no page", binding.keys);
+    }
+    for _ in 0..9 {
+        state.read_on(Some(Action::PageUp));
+    }
+    assert_eq!(page(&state), first);
+    state.read_on(Some(Action::Recharge));
+    assert_eq!(state.overlay, None, "any other key closes it");
+    assert_eq!(state.notice(), None, "and does nothing else");
+}
+
+#[test]
+fn a_gateway_that_the_balancer_leaves_out_is_promised_nothing() {
+    let mut state = busy();
+    let place = state.instances[0].place.clone();
+    let mut sample = reading(&place, 42);
+    sample
+        .gauges
+        .insert(Gauge::UpstreamUp("127.0.0.1:8103".into()), 0.0);
+    state.apply(Update::Sample {
+        admin: place.admin,
+        sample: Box::new(sample),
+    });
+    let screen = text(&buffer(&state, &look(), 120, 40));
+    let row = |name: &str| screen.lines().find(|line| line.contains(name)).unwrap();
+    assert!(row("gateway-2").contains("35% left out"), "{screen}");
+    assert!(row("gateway-1").contains("33% of 50%"), "{screen}");
 }
 
 #[test]
