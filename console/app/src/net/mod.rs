@@ -27,7 +27,7 @@ use crate::state::{Update, action::Command, logs::Line};
 const UPDATES: usize = 256;
 
 /// Log lines that may wait for the model; more are dropped and counted.
-const LINES: usize = 4_096;
+const LINES: usize = 16_384;
 
 /// How often the topology file is read, and names are resolved.
 const FILE_EVERY: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use super::{
     State,
-    instance::{Instance, Status},
+    instance::{Instance, Role, Status},
     overview::Store,
     sample::Gauge,
 };
@@ -57,6 +57,13 @@ impl State {
             if matches!(instance.status(self.now), Status::NotReady(check) if told.contains(&check.as_str()))
             {
                 continue;
+            }
+            let up = instance.status(self.now) == Status::Up;
+            if up && instance.place.role == Role::Gateway && self.share(instance).is_left_out() {
+                alerts.push(Alert {
+                    severity: Severity::Warning,
+                    text: format!("{} left out by the balancer", instance.name()),
+                });
             }
             let faults = instance.faults(self.now);
             if faults > 0 {

@@ -17,6 +17,9 @@ const STARTING_FOR: Duration = Duration::from_secs(20);
 /// A return is news for so long: a quick restart is over before anybody has looked.
 const RETURN_IS_NEWS_FOR: Duration = Duration::from_secs(10);
 
+/// A process that came back knows its stores after so long.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
+
 /// The tiers, in the order of a request's path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -226,8 +229,13 @@ impl Instance {
     }
 
     pub fn failed(&mut self, at: Moment, reason: Reason) {
+        // Who does not answer fell silent before the question, not when patience ended.
+        let since = match reason {
+            Reason::Timeout => self.last_seen.unwrap_or(at),
+            _ => at,
+        };
         let failing = self.failing.get_or_insert(Failing {
-            since: at,
+            since,
             reason,
             times: 0,
         });
@@ -295,6 +303,12 @@ impl Instance {
         self.returned
             .filter(|(at, _)| now.saturating_sub(*at) <= RETURN_IS_NEWS_FOR)
             .map(|(_, down)| down)
+    }
+
+    /// Whether it has come back only now: it says that its stores are away until it has asked them.
+    pub fn is_settling(&self, now: Moment) -> bool {
+        self.returned
+            .is_some_and(|(at, _)| now.saturating_sub(at) <= SETTLES_WITHIN)
     }
 
     /// Whether its numbers describe the present.
@@ -393,7 +407,7 @@ mod tests {
         let Status::Down { since, .. } = gateway.status(at(15)) else {
             panic!("{:?}", gateway.status(at(15)));
         };
-        assert_eq!(since, at(3));
+        assert_eq!(since, at(5), "since it was last heard of");
         gateway.answered(at(16), Sample::default());
         assert_eq!(gateway.status(at(16)), Status::Up);
     }
@@ -429,6 +443,7 @@ mod tests {
         gateway.answered(at(5), Sample::default());
         assert_eq!(gateway.status(at(5)), Status::Up);
         assert_eq!(gateway.returned(at(6)), Some(at(3)));
+        assert!(gateway.is_settling(at(6)) && !gateway.is_settling(at(9)));
         assert_eq!(gateway.returned(at(16)), None);
     }
 

@@ -32,6 +32,13 @@ pub struct Share {
     pub expected: Option<f64>,
 }
 
+impl Share {
+    /// Whether the balancers know it and send it nothing.
+    pub fn is_left_out(self) -> bool {
+        self.expected == Some(0.0)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Latency {
     pub cached: Option<Percentiles>,
@@ -192,7 +199,13 @@ impl State {
     }
 
     pub fn cache(&self) -> CacheView {
-        let gauge = |gauge: Gauge| self.sum(&Role::Cache, |i| i.gauge(&gauge, self.now));
+        // Without its store the service only repeats what it saw last.
+        let knows = |i: &Instance| i.gauge(&Gauge::RedisUp, self.now) != Some(0.0);
+        let gauge = |gauge: Gauge| {
+            self.sum(&Role::Cache, |i| {
+                i.gauge(&gauge, self.now).filter(|_| knows(i))
+            })
+        };
         CacheView {
             now: self.hit_ratio(|i, counter| i.history.grown(counter)),
             ever: self.hit_ratio(|i, counter| i.history.total(counter)),
@@ -224,7 +237,9 @@ impl State {
         let Some(queue) = self.of_role(&Role::Queue).find(|i| i.is_fresh(self.now)) else {
             return Vec::new();
         };
-        let of = |gauge: Gauge| queue.gauge(&gauge, self.now);
+        // Without its store the service only repeats what it saw last.
+        let knows = queue.gauge(&Gauge::RedisUp, self.now) != Some(0.0);
+        let of = |gauge: Gauge| queue.gauge(&gauge, self.now).filter(|_| knows);
         let per_second = |counter: Counter| queue.rate(&counter, self.now);
         queue
             .history
@@ -282,7 +297,9 @@ impl State {
         let words: Vec<f64> = self
             .instances
             .iter()
-            .filter_map(|instance| instance.gauge(gauge, self.now))
+            .filter_map(|instance| Some((instance, instance.gauge(gauge, self.now)?)))
+            .filter(|(instance, up)| *up > 0.0 || !instance.is_settling(self.now))
+            .map(|(_, up)| up)
             .collect();
         let failing = words.iter().filter(|&&up| up <= 0.0).count();
         match (words.len(), failing) {

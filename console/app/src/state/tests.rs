@@ -208,3 +208,12 @@ fn a_result_is_shown_for_a_while_and_work_until_it_ends() {
     state.tick(at(90));
     assert!(state.notice().is_none());
 }
+
+#[test]
+fn without_its_store_the_queue_knows_nothing_of_now() {
+    let total = degraded().queue_total();
+    assert_eq!(total.depth, None);
+    assert_eq!(total.oldest_age, None);
+    assert_eq!(degraded().cache().entries, None);
+    assert_eq!(busy().cache().entries, Some(231));
+}

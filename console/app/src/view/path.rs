@@ -142,20 +142,21 @@ fn line(row: &Row, columns: &Columns, theme: &Theme) -> Line<'static> {
         ),
         Span::styled(beside, theme.dim),
     ];
+    let number =
+        |text: String, width: usize, style: Style| Span::styled(format::right(&text, width), style);
     // Where nothing is measured the remark may begin in the columns of numbers.
-    if !row.measured && row.requests.is_none() {
+    if !row.measured {
         let numbers = columns.requests + columns.errors + columns.cpu + columns.memory;
-        spans.extend(remark(&row.remark, columns.remark + numbers + 2, theme));
+        let mut room = columns.remark + numbers + 2;
+        if row.requests.is_some() {
+            let requests = format::rate(row.requests);
+            spans.push(number(requests, columns.requests, theme.text));
+            spans.push(Span::raw("  "));
+            room -= columns.requests + 2;
+        }
+        spans.extend(remark(&row.remark, room, theme));
         return Line::from(spans);
     }
-    let number = |text: String, width: usize, style: Style| {
-        let text = if row.measured || text != format::UNKNOWN {
-            text
-        } else {
-            String::new()
-        };
-        Span::styled(format::right(&text, width), style)
-    };
     let errors = match row.errors {
         Some(rate) if rate > 0.0 => theme.critical,
         _ => theme.dim,
@@ -212,10 +213,10 @@ fn remark(remark: &Remark, width: usize, theme: &Theme) -> Vec<Span<'static>> {
                 format::percent
             };
             let observed = format::right(&part(share.observed), if fine { 7 } else { 5 });
-            let expected = match share.expected {
-                // Nothing is promised to what the balancer leaves out.
-                Some(0.0) => " left out".to_owned(),
-                expected => format!(" of {}", part(expected)),
+            let expected = if share.is_left_out() {
+                " left out".to_owned()
+            } else {
+                format!(" of {}", part(share.expected))
             };
             let words = observed.chars().count() + expected.chars().count();
             let mut spans = Vec::new();

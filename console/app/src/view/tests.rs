@@ -120,8 +120,9 @@ fn a_gateway_that_the_balancer_leaves_out_is_promised_nothing() {
     });
     let screen = text(&buffer(&state, &look(), 120, 40));
     let row = |name: &str| screen.lines().find(|line| line.contains(name)).unwrap();
-    assert!(row("gateway-2").contains("35% left out"), "{screen}");
-    assert!(row("gateway-1").contains("33% of 50%"), "{screen}");
+    assert!(row("─ gateway-2").contains("35% left out"), "{screen}");
+    assert!(row("─ gateway-1").contains("33% of 50%"), "{screen}");
+    assert!(row("recarga").contains("▲ gateway-2 left out by the balancer"));
 }
 
 #[test]
