@@ -68,6 +68,7 @@ function record(cells, failed) {
   cells.forEach((cell, index) => {
     const data = document.createElement("td");
     data.textContent = cell;
+    if (index === 0) data.title = cell;
     if (failed && index === 1) data.className = "failed";
     row.append(data);
   });
@@ -100,13 +101,12 @@ function onSubmit(id, run) {
   const output = form.querySelector("output");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const button = form.querySelector("button");
-    button.disabled = true;
+    // The button stays enabled, or it would lose the keyboard's focus; a second press meanwhile does nothing.
+    if (form.hasAttribute("aria-busy")) return;
     form.setAttribute("aria-busy", "true");
     const done = await run(Object.fromEntries(new FormData(form)), output);
     if (output) show(output, done);
     form.removeAttribute("aria-busy");
-    button.disabled = false;
   });
 }
 
@@ -134,7 +134,7 @@ onSubmit("balance", async ({ card_id }) => {
 
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "short" });
 const sayMovement = ({ kind, amount, balance, occurred_at }) =>
-  `${day.format(new Date(occurred_at))}  ${kind}  ${pesos.format(amount)}, then ${pesos.format(balance)}`;
+  `${day.format(new Date(occurred_at))}  ${kind}  ${pesos.format(amount)} → ${pesos.format(balance)}`;
 
 async function readHistory(card, cursor) {
   const path = `/cards/${encodeURIComponent(card)}/history?limit=5${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;

@@ -8,6 +8,9 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
+/// What the calls the balancer answers itself are listed under.
+pub(crate) const TAG: &str = "Front door";
+
 /// Whether there is anyone to serve.
 #[derive(Serialize, ToSchema)]
 #[schema(as = BalancerHealth, example = json!({"status": "up", "gateways": {"gateway-1": true, "gateway-2": true}}))]
@@ -48,7 +51,7 @@ pub(crate) struct Description {
         crate::documents::redoc
     ),
     components(schemas(HealthBody, Description, kit::problem::ProblemBody)),
-    tags((name = "Front door", description = "What the load balancer answers itself")),
+    tags((name = TAG, description = "What the load balancer answers itself")),
     modifiers(&Bearer)
 )]
 struct Document;

@@ -162,6 +162,12 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_fetches_nothing_from_its_makers() {
+        let script = Assets::get("vendor/redoc/redoc.standalone.js").expect("it is embedded");
+        assert!(!String::from_utf8_lossy(&script.data).contains("cdn.redoc.ly"));
+    }
+
+    #[test]
     fn the_page_needs_no_other_host() {
         for name in [
             "index.html",

@@ -46,6 +46,7 @@ pub struct Credentials {
 /// A token, and for how long.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Granted {
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzdHVkZW50MSJ9.c2lnbmF0dXJl")]
     access_token: String,
     #[schema(example = "bearer")]
     token_type: &'static str,
@@ -57,6 +58,7 @@ pub struct Granted {
 /// A token that lets anybody in as a user.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DemoToken {
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl")]
     token: String,
 }
 

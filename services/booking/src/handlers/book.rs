@@ -43,10 +43,15 @@ pub struct Booked {
     #[schema(example = "success")]
     #[serde(default = "success")]
     pub status: String,
+    #[schema(example = 17)]
     pub booking_id: i64,
+    #[schema(example = 1)]
     pub student_id: i64,
+    #[schema(example = 1)]
     pub tutor_id: i64,
+    #[schema(example = "2026-03-02T15:00:00Z")]
     pub starts_at: DateTime<Utc>,
+    #[schema(example = "2026-03-02T16:00:00Z")]
     pub ends_at: DateTime<Utc>,
 }
 

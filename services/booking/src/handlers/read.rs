@@ -11,15 +11,23 @@ use crate::{AppState, Error};
 /// A session with a tutor.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Booking {
+    #[schema(example = 17)]
     pub booking_id: i64,
+    #[schema(example = 1)]
     pub student_id: i64,
+    #[schema(example = "Ana Rojas")]
     pub student: String,
+    #[schema(example = 1)]
     pub tutor_id: i64,
+    #[schema(example = "Laura Gómez")]
     pub tutor: String,
     #[schema(example = "Math")]
     pub subject: String,
+    #[schema(example = "2026-03-02T15:00:00Z")]
     pub starts_at: DateTime<Utc>,
+    #[schema(example = "2026-03-02T16:00:00Z")]
     pub ends_at: DateTime<Utc>,
+    #[schema(example = "2026-03-02T12:00:00Z")]
     pub created_at: DateTime<Utc>,
     pub notification: Notification,
 }
