@@ -18,6 +18,9 @@ use crate::state::logs::{Level, Line, printable};
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// The field that counts the lines left out before this one because they were alike.
+const SUPPRESSED: &str = "suppressed";
+
 /// Where lines go: never waits, counts what finds no room.
 #[derive(Clone, Debug)]
 pub struct Sink {
@@ -119,12 +122,13 @@ fn line(wire: Wire) -> Line {
     let mut message = wire.message;
     // An access line's message says it all; elsewhere the fields are half of the story.
     if wire.target != "access" {
-        for (name, value) in &wire.fields {
+        for (name, value) in wire.fields.iter().filter(|(name, _)| *name != SUPPRESSED) {
             message.extend(["  ", name, "=", &readable(value)]);
         }
-    } else if let Some(more) = wire
+    }
+    if let Some(more) = wire
         .fields
-        .get("suppressed")
+        .get(SUPPRESSED)
         .and_then(serde_json::Value::as_u64)
         && more > 0
     {
@@ -165,7 +169,7 @@ mod tests {
         let (sink, mut received) = sink(4);
         let mut newest = String::new();
         let data = r#"{"timestamp":"2026-01-02T03:04:05.678Z","level":"WARN","target":"travel","instance":"travel-1",
-            "request_id":"abc","message":"odd\u001b[2J","fields":{"amount":5000,"seconds":2.038698001,"why":"x\ny"}}"#;
+            "request_id":"abc","message":"odd\u001b[2J","fields":{"amount":5000,"suppressed":0,"seconds":2.038698001,"why":"x\ny"}}"#;
         take(&event(data), "", &mut newest, &sink);
         let line = received.try_recv().unwrap();
         assert_eq!(line.clock(), "03:04:05");

@@ -149,20 +149,25 @@ fn confirm_flush(frame: &mut Frame, theme: &Theme, area: Rect, entries: Option<u
     };
     let mut choice = Vec::from(key("Enter", " or Esc: cancel    "));
     choice.extend(key("y", ": flush"));
-    let lines = vec![
-        Line::default(),
-        Line::styled(what, theme.strong),
-        Line::styled("Reads go to the database until it fills again.", theme.text),
-        Line::default(),
-        Line::from(choice),
-    ];
+    let width = area.width.min(70);
+    let room = usize::from(width.saturating_sub(4));
+    let after = "Reads go to the database until it fills again.";
+    let mut lines = vec![Line::default()];
+    lines.extend(wrap(&what, room).map(|part| Line::styled(part, theme.strong)));
+    lines.extend(wrap(after, room).map(|part| Line::styled(part, theme.text)));
+    lines.extend([Line::default(), Line::from(choice)]);
     let block = Block::bordered()
         .border_type(BorderType::Rounded)
         .border_style(theme.danger)
         .title(Line::styled(" Flush the cache? ", theme.danger));
     // In a very low terminal the choice matters most.
-    let low = area.height < 7;
-    let lines = if low { lines[4..].to_vec() } else { lines };
-    let inside = window(frame, area, 70, if low { 3 } else { 8 }, block);
+    let height = lines.len() as u16 + 3;
+    let low = area.height < height;
+    let lines = if low {
+        lines.split_off(lines.len() - 1)
+    } else {
+        lines
+    };
+    let inside = window(frame, area, width, if low { 3 } else { height }, block);
     print(frame, inside, lines);
 }

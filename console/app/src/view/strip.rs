@@ -44,10 +44,10 @@ fn rates(state: &State, theme: &Theme, width: usize) -> Line<'static> {
     };
     let mut spans = Vec::new();
     if width >= 76 {
-        let values = tail(&state.charts.requests, 14);
+        let values = tail(&state.charts.requests, 12);
         spans.push(Span::styled(format::left("requests", 12), theme.dim));
         spans.push(Span::styled(
-            bars::sparkline(&values, bars::ceiling(&values), 14),
+            bars::sparkline(&values, bars::ceiling(&values), 12),
             theme.bar,
         ));
     } else {
