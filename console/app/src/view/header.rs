@@ -87,7 +87,7 @@ fn right_side(state: &State, theme: &Theme, width: usize) -> Line<'static> {
             theme.good,
         )
     } else {
-        Span::styled("□ no traffic", theme.dim)
+        Span::styled("□ no own traffic", theme.dim)
     };
     let mut spans = Vec::new();
     if width >= 60 {
