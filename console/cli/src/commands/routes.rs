@@ -23,7 +23,7 @@ pub fn run(arguments: &Routes) -> Result<u8> {
             "{:6} {:28} {:8} {:9} {:>5} ms  {cached}",
             route.method,
             route.path,
-            word(&route.level)?,
+            word(route.level)?,
             route.upstream.name(),
             route.timeout_ms,
         ));
@@ -32,7 +32,7 @@ pub fn run(arguments: &Routes) -> Result<u8> {
 }
 
 /// A level as the JSON form spells it.
-fn word(level: &gateway::Level) -> Result<String> {
+fn word(level: gateway::Level) -> Result<String> {
     let value = serde_json::to_value(level)?;
     Ok(value.as_str().unwrap_or_default().to_owned())
 }
