@@ -35,6 +35,12 @@ impl Role {
         Self::Queue,
     ];
 
+    /// Whether it hands requests on to instances of other roles.
+    #[must_use]
+    pub fn forwards(self) -> bool {
+        matches!(self, Self::Balancer | Self::Gateway)
+    }
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

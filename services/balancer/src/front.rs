@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::{
-    body::{Body, HttpBody},
+    body::Body,
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
@@ -49,9 +49,6 @@ impl Front {
         if request.method() == Method::OPTIONS && request.uri().path() == "*" {
             return Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOW)]).into_response());
         }
-        if request.body().size_hint().lower() > self.body_limit as u64 {
-            return Err(self.too_large());
-        }
         strip_internal(request.headers_mut());
         let patience =
             RequestContext::current().map_or(self.timeout, |context| context.remaining());
@@ -73,13 +70,7 @@ impl Front {
     }
 
     fn too_large(&self) -> Problem {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "The request's body may have at most {} bytes",
-                self.body_limit
-            ),
-        )
+        Problem::too_large(self.body_limit)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Extractors whose refusals follow the contract: 400 for unreadable, 413 for too large, 422 naming the field.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -87,6 +90,26 @@ pub async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
                 Problem::bad_request("The body could not be read to its end")
             }
         })
+}
+
+/// How much of a body that is refused anyway is read, and for how long.
+const DRAIN_BYTES: usize = 32 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Reads a body to its end and throws it away, within bounds: a client that is still sending when the connection closes
+/// often does not see the refusal.
+pub async fn drain(body: axum::body::Body) {
+    let mut chunks = body.into_data_stream();
+    let discard = async {
+        let mut read = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            read += chunk.len();
+            if read > DRAIN_BYTES {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, discard).await;
 }
 
 /// The query string; a bad value is 422 and names the parameter.

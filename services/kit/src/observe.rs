@@ -13,6 +13,7 @@ use axum::{
 };
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::Body as _;
 
 use crate::{
     Instance, Problem, RequestContext,
@@ -36,16 +37,18 @@ pub struct Quiet;
 pub(crate) struct Observer {
     pub instance: Instance,
     pub limit: Duration,
+    pub body_limit: usize,
     served: Arc<Sampler>,
     failed: Arc<Sampler>,
 }
 
 impl Observer {
-    pub fn new(instance: Instance, limit: Duration) -> Self {
+    pub fn new(instance: Instance, limit: Duration, body_limit: usize) -> Self {
         let rate = instance.access_log_rate();
         Self {
             instance,
             limit,
+            body_limit,
             served: Arc::new(Sampler::new(rate)),
             failed: Arc::new(Sampler::new(rate)),
         }
@@ -167,6 +170,10 @@ async fn answer(
         if let Some(status) = effect.error {
             return Problem::new(status, "A fault was injected here on purpose").into_response();
         }
+    }
+    if request.body().size_hint().lower() > observer.body_limit as u64 {
+        crate::extract::drain(request.into_body()).await;
+        return Problem::too_large(observer.body_limit).into_response();
     }
     tokio::time::timeout(context.remaining(), next.run(request))
         .await

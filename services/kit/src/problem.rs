@@ -71,6 +71,15 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    /// 413: the body has more than so many bytes.
+    #[must_use]
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The request's body may have at most {limit} bytes"),
+        )
+    }
+
     /// 503 with `Retry-After`.
     #[must_use]
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {

@@ -188,7 +188,7 @@ impl Service {
             })
             .layer(DefaultBodyLimit::max(self.body_limit))
             .layer(middleware::from_fn_with_state(
-                observe::Observer::new(instance.clone(), self.request_limit),
+                observe::Observer::new(instance.clone(), self.request_limit, self.body_limit),
                 observe::observe,
             ));
         let public = match self.outermost {

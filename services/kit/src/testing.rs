@@ -54,16 +54,17 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: imp
 }
 
 /// The URL of the database that `#[sqlx::test]` made for a test.
+///
+/// # Panics
+/// When `DATABASE_URL` is not set: `cargo recarga test` provides it.
 #[must_use]
 pub fn database_url(pool: &sqlx::PgPool) -> String {
-    let options = pool.connect_options();
-    format!(
-        "postgres://{}@{}:{}/{}",
-        options.get_username(),
-        options.get_host(),
-        options.get_port(),
-        options.get_database().unwrap_or("postgres"),
-    )
+    let base = std::env::var("DATABASE_URL")
+        .expect("DATABASE_URL is not set: run the tests with `cargo recarga test`");
+    // A pool does not give its password away, the URL it was made from has it.
+    let mut url = url::Url::parse(&base).expect("DATABASE_URL is a URL");
+    url.set_path(pool.connect_options().get_database().unwrap_or("postgres"));
+    url.into()
 }
 
 /// A service on a runtime of its own, so that it can be killed like a process: all its tasks vanish where they stand.

@@ -67,11 +67,21 @@ pub async fn search(
 
 async fn tutors(app: &App, subject: &str) -> Result<Vec<Tutor>, sqlx::Error> {
     let mut connection = kit::postgres::acquire(&app.instance, &app.pool).await?;
-    // The few subjects are compared without their case; the many tutors are then found by index.
+    // The few subjects are compared without their case, here and not in SQL, where `lower` knows only the letters of the
+    // database's locale; the many tutors are then found by index.
+    let wanted = subject.to_lowercase();
+    let subjects: Vec<String> = sqlx::query_scalar("select name from tutoring.subjects")
+        .fetch_all(&mut *connection)
+        .await?;
+    let Some(subject) = subjects
+        .into_iter()
+        .find(|name| name.to_lowercase() == wanted)
+    else {
+        return Ok(Vec::new());
+    };
     sqlx::query_as(
-        "select t.id, t.name, t.subject, t.rating
-         from tutoring.subjects s join tutoring.tutors t on t.subject = s.name
-         where lower(s.name) = lower($1) order by t.rating desc, t.id",
+        "select t.id, t.name, t.subject, t.rating from tutoring.tutors t
+         where t.subject = $1 order by t.rating desc, t.id",
     )
     .bind(subject)
     .fetch_all(&mut *connection)
