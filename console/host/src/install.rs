@@ -160,9 +160,12 @@ pub fn ensure(
     match ask(missing, &command) {
         Consent::Given => {}
         Consent::Unasked => {
-            return Err(Error::Invalid(format!(
-                "{missing} is not installed and there is no terminal to ask on; say --yes to let this run\n    {command}"
-            )));
+            return Err(Error::Missing {
+                what: missing.to_string(),
+                command: format!(
+                    "{command}\nor say --yes to let this program run it: there is no terminal to ask on"
+                ),
+            });
         }
         Consent::Refused => {
             return Err(Error::Missing {
