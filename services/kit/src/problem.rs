@@ -76,7 +76,7 @@ impl Problem {
     pub fn too_large(limit: usize) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The request's body may have at most {limit} bytes"),
+            format!("The body is too large: it may have at most {limit} bytes"),
         )
     }
 
