@@ -158,16 +158,15 @@ fn start() -> Result<Lab, String> {
     })
 }
 
-/// Ready is: everything runs, and everything says so itself.
+/// Ready is: the supervisor found everything ready, upstreams included, and everything says so itself.
 fn is_ready(topology: &Path) -> bool {
     let Ok(topology) = kit::Topology::load(topology) else {
         return false;
     };
     topology.instances.len() >= 14
-        && topology
-            .instances
-            .iter()
-            .all(|instance| answers(instance.admin))
+        && topology.instances.iter().all(|instance| {
+            instance.state == kit::topology::State::Running && answers(instance.admin)
+        })
 }
 
 fn answers(admin: std::net::SocketAddr) -> bool {
