@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod postgres;
 pub mod problem;
 pub mod process;
+pub mod record;
 pub mod redis;
 mod server;
 pub mod service;
@@ -36,7 +37,7 @@ pub use instance::Instance;
 pub use lifecycle::Shutdown;
 pub use problem::Problem;
 pub use server::Abort;
-pub use service::{Error, Listeners, Service};
+pub use service::{Error, Front, Listeners, Service};
 pub use topology::Topology;
 
 /// The version of this build, as `/admin/info` and `recarga --version` print it.

@@ -26,7 +26,7 @@ pub fn latency_histogram() -> Histogram {
 }
 
 /// One service's registry and the metrics that all have.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     pub(crate) requests: Family<RequestLabels, Counter>,

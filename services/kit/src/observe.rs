@@ -12,15 +12,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::HeaderValue;
 use http_body::Body as _;
 
 use crate::{
     Instance, Problem, RequestContext,
     context::REQUEST_ID,
-    metrics::{DurationLabels, RequestLabels},
+    record::{CacheLabel, Exchange, Recorder},
     server::Abort,
-    telemetry::Sampler,
     timing,
 };
 
@@ -38,21 +37,7 @@ pub(crate) struct Observer {
     pub instance: Instance,
     pub limit: Duration,
     pub body_limit: usize,
-    served: Arc<Sampler>,
-    failed: Arc<Sampler>,
-}
-
-impl Observer {
-    pub fn new(instance: Instance, limit: Duration, body_limit: usize) -> Self {
-        let rate = instance.access_log_rate();
-        Self {
-            instance,
-            limit,
-            body_limit,
-            served: Arc::new(Sampler::new(rate)),
-            failed: Arc::new(Sampler::new(rate)),
-        }
-    }
+    pub recorder: Arc<Recorder>,
 }
 
 pub(crate) async fn observe(
@@ -65,12 +50,7 @@ pub(crate) async fn observe(
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         request.headers_mut().insert(REQUEST_ID, id);
     }
-    let metrics = observer.instance.metrics();
-    metrics.in_flight.inc();
-    // Decrements also when the client leaves and this future is dropped.
-    let _in_flight = OnDrop(|| {
-        metrics.in_flight.dec();
-    });
+    let _in_flight = observer.recorder.begin();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().cloned();
@@ -93,31 +73,30 @@ pub(crate) async fn observe(
 
     let elapsed = started.elapsed();
     let status = response.status();
-    let route = response
-        .extensions()
-        .get::<RouteLabel>()
-        .map(|label| label.0.to_string())
-        .or_else(|| matched.map(|path| path.as_str().to_owned()))
-        .unwrap_or_else(|| "other".to_owned());
+    let route = match (response.extensions().get::<RouteLabel>(), &matched) {
+        (Some(label), _) => observer.recorder.route(&label.0),
+        (None, Some(path)) => observer.recorder.route(path.as_str()),
+        (None, None) => observer.recorder.route("other"),
+    };
     let quiet = response.extensions().get::<Quiet>().is_some();
     // Health checks come at a steady rate whatever users do: counted, they would pass for traffic.
     let check = path == "/health";
-    if !check {
-        metrics
-            .requests
-            .get_or_create(&RequestLabels {
-                route: route.clone(),
-                status: status.as_u16(),
-            })
-            .inc();
-    }
-    if !check && !quiet {
-        metrics
-            .durations
-            .get_or_create(&DurationLabels {
-                cache: cache_label(response.headers()),
-            })
-            .observe(elapsed.as_secs_f64());
+    let cache = CacheLabel::of(response.headers().get("x-cache").map(HeaderValue::as_bytes));
+    let exchange = Exchange {
+        id: context.id.as_ref(),
+        method: method.as_str(),
+        path: &path,
+        status: status.as_u16(),
+        cache,
+        elapsed,
+    };
+    if check {
+        tracing::debug!(target: "access", request_id = context.id.as_ref(), "{method} {path} {}", status.as_u16());
+    } else if quiet {
+        route.count(status.as_u16());
+        tracing::debug!(target: "access", request_id = context.id.as_ref(), "{method} {path} {}", status.as_u16());
+    } else {
+        observer.recorder.finish(&route, &exchange);
     }
     timing::prepend(
         response.headers_mut(),
@@ -127,11 +106,6 @@ pub(crate) async fn observe(
     );
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         response.headers_mut().insert(REQUEST_ID, id);
-    }
-    if check || quiet {
-        tracing::debug!(target: "access", request_id = context.id.as_ref(), "{method} {path} {}", status.as_u16());
-    } else {
-        log(&observer, &context, &method, &path, &route, status, elapsed);
     }
     response
 }
@@ -180,67 +154,4 @@ async fn answer(
         .unwrap_or_else(|_| {
             Problem::timed_out("The deadline passed before there was an answer").into_response()
         })
-}
-
-fn cache_label(headers: &HeaderMap) -> &'static str {
-    match headers.get("x-cache").map(HeaderValue::as_bytes) {
-        Some(b"HIT") => "hit",
-        Some(b"MISS") => "miss",
-        Some(b"STALE") => "stale",
-        Some(b"BYPASS") => "bypass",
-        _ => "none",
-    }
-}
-
-fn log(
-    observer: &Observer,
-    context: &RequestContext,
-    method: &http::Method,
-    path: &str,
-    route: &str,
-    status: StatusCode,
-    elapsed: Duration,
-) {
-    let failed = status.is_server_error();
-    let sampler = if failed {
-        &observer.failed
-    } else {
-        &observer.served
-    };
-    let Some(suppressed) = sampler.admit(Instant::now()) else {
-        return;
-    };
-    let (id, status, milliseconds) = (
-        context.id.as_ref(),
-        status.as_u16(),
-        elapsed.as_secs_f64() * 1000.0,
-    );
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                target: "access",
-                request_id = id,
-                http.method = %method,
-                http.path = path,
-                http.route = route,
-                http.status = status,
-                duration_ms = milliseconds,
-                suppressed,
-                "{method} {path} {status} {milliseconds:.1} ms"
-            )
-        };
-    }
-    if failed {
-        line!(warn);
-    } else {
-        line!(info);
-    }
-}
-
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }

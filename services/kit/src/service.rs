@@ -1,15 +1,16 @@
 //! Puts a service together: its public port, its admin port, its background tasks, and their end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router, extract::DefaultBodyLimit, extract::State, middleware, response::IntoResponse,
     routing::get,
 };
+use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::net::TcpListener;
 
-use crate::{Common, Instance, Problem, Shutdown, admin, observe, server};
+use crate::{Common, Instance, Problem, Shutdown, admin, observe, record::Recorder, server};
 
 /// The longest a request may take when its caller set no deadline.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -91,15 +92,31 @@ pub struct Service {
     drain_deadline: Duration,
     drain_notice: Duration,
     outermost: Option<Outermost>,
+    server: Option<Server>,
+    recorder: Arc<Recorder>,
 }
 
 type Outermost = Box<dyn FnOnce(Router) -> Router + Send>;
+type Server = Box<dyn FnOnce(Front) -> BoxFuture<'static, ()> + Send>;
+
+/// What a service with a server of its own is given for its public port.
+pub struct Front {
+    pub listener: TcpListener,
+    /// Every route of the public port, with all the layers around it. It needs the `ConnectInfo` of each request.
+    pub router: Router,
+    /// Take no new connections, finish what is in flight.
+    pub stop: Shutdown,
+    /// The longest that may take.
+    pub deadline: Duration,
+}
 
 impl Service {
     #[must_use]
     pub fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
+        let instance = Instance::new(role, common, shutdown);
         Self {
-            instance: Instance::new(role, common, shutdown),
+            recorder: Arc::new(Recorder::new(&instance)),
+            instance,
             public: Router::new(),
             admin: Router::new(),
             health: true,
@@ -108,6 +125,7 @@ impl Service {
             drain_deadline: common.drain_deadline(),
             drain_notice: Duration::from_millis(common.drain_notice_ms),
             outermost: None,
+            server: None,
         }
     }
 
@@ -129,6 +147,22 @@ impl Service {
     pub fn outermost(mut self, wrap: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
         self.outermost = Some(Box::new(wrap));
         self
+    }
+
+    /// Serves the public port by `serve` instead of the usual HTTP/1.1 server; it runs until told to stop.
+    #[must_use]
+    pub fn server<F>(mut self, serve: impl FnOnce(Front) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.server = Some(Box::new(|front| Box::pin(serve(front))));
+        self
+    }
+
+    /// Where this service's answered requests are written down.
+    #[must_use]
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
     }
 
     /// For a service whose `/health` says more than whether it is up.
@@ -188,7 +222,12 @@ impl Service {
             })
             .layer(DefaultBodyLimit::max(self.body_limit))
             .layer(middleware::from_fn_with_state(
-                observe::Observer::new(instance.clone(), self.request_limit, self.body_limit),
+                observe::Observer {
+                    instance: instance.clone(),
+                    limit: self.request_limit,
+                    body_limit: self.body_limit,
+                    recorder: self.recorder,
+                },
                 observe::observe,
             ));
         let public = match self.outermost {
@@ -202,12 +241,22 @@ impl Service {
 
         let stop = Shutdown::new();
         let stop_admin = Shutdown::new();
-        let public = tokio::spawn(server::serve(
-            listeners.public,
-            public,
-            stop.clone(),
-            self.drain_deadline,
-        ));
+        let serve = self.server.unwrap_or_else(|| {
+            Box::new(|front: Front| {
+                Box::pin(server::serve(
+                    front.listener,
+                    front.router,
+                    front.stop,
+                    front.deadline,
+                ))
+            })
+        });
+        let public = tokio::spawn(serve(Front {
+            listener: listeners.public,
+            router: public,
+            stop: stop.clone(),
+            deadline: self.drain_deadline,
+        }));
         let admin = tokio::spawn(server::serve(
             listeners.admin,
             admin,

@@ -1,0 +1,224 @@
+//! Writes down every answered request: the counters and histograms of its route, and a line in the access log.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+
+use crate::{
+    Instance,
+    metrics::{DurationLabels, Metrics, RequestLabels},
+    telemetry::Sampler,
+};
+
+/// What an answer says of the cache; the label of the latency histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheLabel {
+    Hit,
+    Miss,
+    Stale,
+    Bypass,
+    #[default]
+    None,
+}
+
+impl CacheLabel {
+    const ALL: [Self; 5] = [Self::Hit, Self::Miss, Self::Stale, Self::Bypass, Self::None];
+
+    /// From the value of `X-Cache`.
+    #[must_use]
+    pub fn of(value: Option<&[u8]>) -> Self {
+        match value {
+            Some(b"HIT") => Self::Hit,
+            Some(b"MISS") => Self::Miss,
+            Some(b"STALE") => Self::Stale,
+            Some(b"BYPASS") => Self::Bypass,
+            _ => Self::None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Bypass => "bypass",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One answered request.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    pub id: &'a str,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub status: u16,
+    pub cache: CacheLabel,
+    /// From the request's head to the answer's head.
+    pub elapsed: Duration,
+}
+
+/// The counters of one route, looked up once.
+#[derive(Debug)]
+pub struct Route {
+    label: Box<str>,
+    metrics: Metrics,
+    /// A route answers with a handful of statuses: a short list is quicker than a map.
+    statuses: RwLock<Vec<(u16, Counter)>>,
+}
+
+impl Route {
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Counts one answer.
+    pub fn count(&self, status: u16) {
+        let known = self
+            .statuses
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find(|(known, _)| *known == status)
+            .map(|(_, counter)| {
+                counter.inc();
+            });
+        if known.is_none() {
+            let labels = RequestLabels {
+                route: self.label.to_string(),
+                status,
+            };
+            let counter = self.metrics.requests.get_or_create_owned(&labels);
+            counter.inc();
+            let mut statuses = self
+                .statuses
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            if !statuses.iter().any(|(known, _)| *known == status) {
+                statuses.push((status, counter));
+            }
+        }
+    }
+}
+
+/// Where an instance's answered requests are written down; one for all its ports and threads.
+#[derive(Debug)]
+pub struct Recorder {
+    metrics: Metrics,
+    in_flight: Gauge,
+    durations: [Histogram; 5],
+    routes: RwLock<HashMap<Box<str>, Arc<Route>>>,
+    served: Sampler,
+    failed: Sampler,
+}
+
+/// Counts one request as in flight until it is dropped, also when its client leaves.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Recorder {
+    #[must_use]
+    pub fn new(instance: &Instance) -> Self {
+        let metrics = instance.metrics().clone();
+        let rate = instance.access_log_rate();
+        Self {
+            in_flight: metrics.in_flight.clone(),
+            durations: CacheLabel::ALL.map(|cache| {
+                metrics.durations.get_or_create_owned(&DurationLabels {
+                    cache: cache.as_str(),
+                })
+            }),
+            routes: RwLock::default(),
+            served: Sampler::new(rate),
+            failed: Sampler::new(rate),
+            metrics,
+        }
+    }
+
+    /// A request has begun.
+    #[must_use]
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// The counters of a route. Labels come from the program, never from clients: each is kept for good.
+    #[must_use]
+    pub fn route(&self, label: &str) -> Arc<Route> {
+        if let Some(route) = self
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(label)
+        {
+            return Arc::clone(route);
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let route = routes.entry(label.into()).or_insert_with(|| {
+            Arc::new(Route {
+                label: label.into(),
+                metrics: self.metrics.clone(),
+                statuses: RwLock::default(),
+            })
+        });
+        Arc::clone(route)
+    }
+
+    /// A request was answered.
+    pub fn finish(&self, route: &Route, exchange: &Exchange<'_>) {
+        route.count(exchange.status);
+        self.durations[exchange.cache as usize].observe(exchange.elapsed.as_secs_f64());
+        self.log(route, exchange);
+    }
+
+    fn log(&self, route: &Route, exchange: &Exchange<'_>) {
+        let failed = exchange.status >= 500;
+        let sampler = if failed { &self.failed } else { &self.served };
+        let Some(suppressed) = sampler.admit(Instant::now()) else {
+            return;
+        };
+        let Exchange {
+            id,
+            method,
+            path,
+            status,
+            elapsed,
+            ..
+        } = *exchange;
+        let milliseconds = elapsed.as_secs_f64() * 1000.0;
+        let route = route.label();
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "access",
+                    request_id = id,
+                    http.method = method,
+                    http.path = path,
+                    http.route = route,
+                    http.status = status,
+                    duration_ms = milliseconds,
+                    suppressed,
+                    "{method} {path} {status} {milliseconds:.1} ms"
+                )
+            };
+        }
+        if failed {
+            line!(warn);
+        } else {
+            line!(info);
+        }
+    }
+}
