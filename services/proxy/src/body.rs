@@ -11,10 +11,12 @@ use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::{metrics::FailureReason, upstream::Lease};
+use crate::{lease::Lease, metrics::FailureReason};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const STOPPED: &str = "the upstream stopped in the middle of its answer";
 
 /// What goes out to an upstream.
 pub(crate) type OutgoingBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -119,9 +121,9 @@ impl ResponseBody {
         }
     }
 
-    fn fail(&mut self, reason: FailureReason) {
-        if let Some(lease) = self.lease.take() {
-            lease.upstream.failed(reason);
+    fn fail(&mut self, reason: FailureReason, cause: &dyn std::fmt::Display) {
+        if let Some(mut lease) = self.lease.take() {
+            lease.failed(reason, cause);
         }
     }
 }
@@ -145,7 +147,7 @@ impl Body for ResponseBody {
                     Some(Ok(frame))
                 }
                 Some(Err(error)) => {
-                    this.fail(FailureReason::Reset);
+                    this.fail(FailureReason::Reset, &error);
                     Some(Err(error.into()))
                 }
                 None => {
@@ -160,10 +162,8 @@ impl Body for ResponseBody {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
         ready!(stalled.as_mut().poll(context));
-        this.fail(FailureReason::Timeout);
-        Poll::Ready(Some(Err(
-            "the upstream stopped in the middle of its answer".into(),
-        )))
+        this.fail(FailureReason::Timeout, &STOPPED);
+        Poll::Ready(Some(Err(STOPPED.into())))
     }
 
     fn is_end_stream(&self) -> bool {

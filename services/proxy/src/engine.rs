@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts, uri::Scheme,
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    request::Parts,
+    uri::{Authority, Scheme},
 };
 use http_body::Body;
 use hyper::body::Incoming;
@@ -18,11 +20,11 @@ use crate::{
     body::{BoxError, OutgoingBody, Payload, ResponseBody},
     error::ForwardError,
     headers::{self, Forwarded},
-    health::Observation,
+    lease::Lease,
     metrics::FailureReason,
     pool::Pool,
     retry::{Failure, RETRY_OWNER, Repeatable},
-    upstream::{Lease, Upstream},
+    selection::Selection,
 };
 
 /// How a forwarder behaves, whatever the request.
@@ -165,7 +167,12 @@ impl Forwarder {
         let mut last: Option<(String, Attempt)> = None;
         loop {
             // An upstream whose kept connection broke may be asked again, over a new one, when there is no other.
-            let Some(lease) = self.pool.pick(&tried, any_sent) else {
+            let selection = Selection {
+                avoid: &tried,
+                last_resort: any_sent,
+                ..Selection::default()
+            };
+            let Ok(mut lease) = self.pool.pick(&selection) else {
                 return Err(self.gave_up(last));
             };
             let Some(body) = payload.take() else {
@@ -176,10 +183,10 @@ impl Forwarder {
                 .saturating_add(1);
             if attempts > 1 {
                 self.pool.count_retry();
-                tracing::debug!(pool = self.pool.name(), upstream = %lease.upstream.name(), attempts, "sending the request again");
+                tracing::debug!(pool = self.pool.name(), upstream = %lease.name(), attempts, "sending the request again");
             }
             let outgoing =
-                self.outgoing(&head, &lease.upstream, body, options.deadline, any_sent)?;
+                self.outgoing(&head, lease.authority(), body, options.deadline, any_sent)?;
             let attempt =
                 match tokio::time::timeout_at(deadline, self.client.request(outgoing)).await {
                     Ok(Ok(response)) => return Ok(self.answer(response, lease, attempts)),
@@ -199,13 +206,13 @@ impl Forwarder {
                         source: "the deadline passed".into(),
                     },
                 };
-            self.note(&lease.upstream, &attempt);
+            note(&mut lease, &attempt);
             any_sent |= attempt.failure != Failure::NeverSent;
-            tried.push(lease.upstream.id);
+            tried.push(lease.id());
             let again = repeatable.allows(attempt.failure, attempts, any_sent);
             // Once the request was sent somewhere, a later refusal must not make it look as if it never was.
             if attempt.failure != Failure::NeverSent || !any_sent {
-                last = Some((lease.upstream.name().to_string(), attempt));
+                last = Some((lease.name().to_string(), attempt));
             }
             drop(lease);
             if !again {
@@ -218,14 +225,14 @@ impl Forwarder {
     fn outgoing(
         &self,
         head: &Parts,
-        upstream: &Upstream,
+        authority: &Authority,
         body: OutgoingBody,
         deadline: Instant,
         repeated: bool,
     ) -> Result<Request<OutgoingBody>, ForwardError> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(upstream.authority.clone());
+        uri.authority = Some(authority.clone());
         uri.path_and_query = Some(
             head.uri
                 .path_and_query()
@@ -237,7 +244,7 @@ impl Forwarder {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = uri;
         let mut headers = head.headers.clone();
-        if let Ok(host) = HeaderValue::from_str(upstream.authority.as_str()) {
+        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             headers.insert(header::HOST, host);
         }
         let remaining = deadline.saturating_duration_since(Instant::now());
@@ -255,14 +262,15 @@ impl Forwarder {
     fn answer(
         &self,
         response: Response<Incoming>,
-        lease: Lease,
+        mut lease: Lease,
         attempts: u32,
     ) -> Response<ResponseBody> {
-        if response.status().is_server_error() {
-            lease.upstream.failed(FailureReason::Status);
-        }
+        lease.answered(
+            response.status().as_u16(),
+            headers::retry_after(response.headers()),
+        );
         let served = Served {
-            upstream: lease.upstream.name().to_string(),
+            upstream: lease.name().to_string(),
             attempts,
         };
         let (mut head, body) = response.into_parts();
@@ -274,22 +282,6 @@ impl Forwarder {
             head,
             ResponseBody::new(body, lease, self.settings.stall_limit),
         )
-    }
-
-    /// Counts a failed attempt, and takes an upstream that nobody can connect to out of the rotation at once.
-    fn note(&self, upstream: &Upstream, attempt: &Attempt) {
-        match attempt.failure {
-            Failure::NeverSent => {
-                upstream.failed(FailureReason::Connect);
-                self.pool.observe(
-                    upstream,
-                    Observation::Unreachable(root_cause(attempt.source.as_ref())),
-                );
-            }
-            Failure::Broken => upstream.failed(FailureReason::Reset),
-            Failure::TimedOut => upstream.failed(FailureReason::Timeout),
-            Failure::ClientGone => {}
-        }
     }
 
     fn gave_up(&self, last: Option<(String, Attempt)>) -> ForwardError {
@@ -310,6 +302,17 @@ impl Forwarder {
             Failure::TimedOut => ForwardError::Timeout { upstream },
             Failure::ClientGone => ForwardError::RequestBody { source },
         }
+    }
+}
+
+/// Tells the pool of a failed attempt.
+fn note(lease: &mut Lease, attempt: &Attempt) {
+    let cause = root_cause(attempt.source.as_ref());
+    match attempt.failure {
+        Failure::NeverSent => lease.failed(FailureReason::Connect, &cause),
+        Failure::Broken => lease.failed(FailureReason::Reset, &cause),
+        Failure::TimedOut => lease.failed(FailureReason::Timeout, &cause),
+        Failure::ClientGone => lease.abandoned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What of a message's head goes on to the next hop, and what this hop adds.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -82,6 +83,13 @@ pub fn is_ambiguously_framed(headers: &HeaderMap) -> bool {
     lengths > 1 || (lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING))
 }
 
+/// What an answer's `Retry-After` asks for, when it is given in seconds; a date is not read, its clock is not ours.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
 /// Says who asked, how, and for which host; `Host` itself is left to the caller, who knows the next hop.
 pub fn forward_origin(headers: &mut HeaderMap, client: Option<SocketAddr>, trust: Forwarded) {
     let host = headers.get(header::HOST).cloned();
@@ -131,6 +139,24 @@ mod tests {
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds() {
+        for (value, expected) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("-1", None),
+            ("1.5", None),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ] {
+            assert_eq!(
+                retry_after(&headers(&[("retry-after", value)])),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -32,25 +32,34 @@
 //! and its body is at hand (empty, or of known length up to 64 KiB), once, and only if no hop in front is repeating it already.
 //! A refused connection takes the upstream out at once; its next passed check brings it back.
 
+pub mod admission;
 pub mod body;
 pub mod check;
 mod engine;
 mod error;
+pub mod hash;
 pub mod headers;
 pub mod health;
+mod lease;
 mod metrics;
 pub mod policy;
 mod pool;
 pub mod retry;
+mod selection;
 mod snapshot;
+pub mod sticky;
 mod upstream;
 
+pub use admission::{Admission, Outcome, Priority, Shed, ShedReason, Ticket};
 pub use body::{BoxError, ResponseBody};
 pub use check::CheckSettings;
 pub use engine::{ForwardOptions, Forwarder, ForwarderSettings, Served};
 pub use error::ForwardError;
 pub use headers::Forwarded;
 pub use health::{State, Thresholds};
+pub use lease::Lease;
 pub use metrics::{FailureReason, Metrics};
 pub use pool::{Pool, PoolSettings};
+pub use selection::{HashOn, Selection, Unavailable};
 pub use snapshot::{Failures, PoolSnapshot, UpstreamSnapshot};
+pub use sticky::STICKY_COOKIE;

@@ -11,12 +11,15 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    admission::Admission,
     check::{self, CheckSettings},
     health::{Observation, State, Thresholds},
+    lease::Lease,
     metrics::Metrics,
     policy::{Candidate, Policy, RoundRobin},
+    selection::{HashOn, Selection, Unavailable},
     snapshot::PoolSnapshot,
-    upstream::{Lease, Upstream},
+    upstream::Upstream,
 };
 
 /// How a pool behaves.
@@ -52,6 +55,7 @@ struct Shared {
     settings: PoolSettings,
     metrics: Metrics,
     retries: Counter,
+    admission: Admission,
     members: Mutex<Members>,
     changes: watch::Sender<u64>,
 }
@@ -78,6 +82,7 @@ impl Pool {
                 name,
                 settings,
                 metrics: metrics.clone(),
+                admission: Admission::default(),
                 members: Mutex::new(Members {
                     upstreams: Vec::new(),
                     next_id: 0,
@@ -172,10 +177,14 @@ impl Pool {
         }
     }
 
-    /// Picks an upstream for one request, one of `avoid` only if nobody else is left and `last_resort` allows it.
+    /// Picks an upstream for one attempt and counts it as in flight there until the lease is dropped.
     ///
-    /// Those that are up come first; when there are none, those of which nothing is known yet.
-    pub(crate) fn pick(&self, avoid: &[u64], last_resort: bool) -> Option<Lease> {
+    /// Those that are up come first; when there are none, those of which nothing is known yet. One of `avoid` is picked only
+    /// if nobody else is left and `last_resort` allows it.
+    pub fn pick(&self, selection: &Selection<'_>) -> Result<Lease, Unavailable> {
+        let &Selection {
+            avoid, last_resort, ..
+        } = selection;
         let mut members = self.members();
         let rounds = [
             (State::Up, false),
@@ -209,10 +218,45 @@ impl Pool {
                 }
             }
             if let Some(picked) = policy.pick(candidates) {
-                return Some(Lease::new(Arc::clone(&upstreams[positions[picked]])));
+                return Ok(Lease::new(
+                    self.clone(),
+                    Arc::clone(&upstreams[positions[picked]]),
+                ));
             }
         }
+        Err(Unavailable::NoneHealthy)
+    }
+
+    /// What of a request [`Selection::key`] is made of; `None` unless the policy hashes.
+    #[must_use]
+    pub fn hash_on(&self) -> Option<Arc<HashOn>> {
         None
+    }
+
+    /// Whether clients are to be sent back to the upstream that served them first, by the cookie [`STICKY_COOKIE`](crate::STICKY_COOKIE).
+    #[must_use]
+    pub fn sticky(&self) -> bool {
+        false
+    }
+
+    /// Asks the retry budget for one retry of a request that was sent; a refusal is counted.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        true
+    }
+
+    /// Earns retries: once for each request of a client, however many attempts it takes.
+    pub fn count_request(&self) {}
+
+    /// Counts one retry in the metrics.
+    pub fn count_retry(&self) {
+        self.shared.retries.inc();
+    }
+
+    /// What lets requests in, while the pool keeps up with them; off unless switched on.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.shared.admission
     }
 
     /// Takes in what was seen of an upstream.
@@ -226,10 +270,6 @@ impl Pool {
         if upstream.learn_name(name) {
             self.changed();
         }
-    }
-
-    pub(crate) fn count_retry(&self) {
-        self.shared.retries.inc();
     }
 
     pub(crate) fn check_settings(&self) -> &CheckSettings {

@@ -192,26 +192,16 @@ impl Upstream {
     }
 }
 
-/// One request's hold on an upstream: counted as in flight until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    pub upstream: Arc<Upstream>,
-}
-
-impl Lease {
-    pub fn new(upstream: Arc<Upstream>) -> Self {
-        upstream.in_flight.fetch_add(1, Ordering::Relaxed);
-        let facts = upstream.facts();
+impl Upstream {
+    pub fn begin(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let facts = self.facts();
         facts.series.requests.inc();
         facts.series.in_flight.inc();
-        drop(facts);
-        Self { upstream }
     }
-}
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.upstream.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.upstream.facts().series.in_flight.dec();
+    pub fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.facts().series.in_flight.dec();
     }
 }

@@ -25,6 +25,10 @@ fn three() -> Pool {
     pool
 }
 
+fn pick(pool: &Pool) -> Option<Lease> {
+    pool.pick(&Selection::default()).ok()
+}
+
 fn observe(pool: &Pool, name: &str, observation: Observation) {
     let upstream = pool
         .upstreams()
@@ -37,12 +41,7 @@ fn observe(pool: &Pool, name: &str, observation: Observation) {
 /// The names of the next `count` picks, each given back at once.
 fn picks(pool: &Pool, count: usize) -> Vec<String> {
     (0..count)
-        .map(|_| {
-            pool.pick(&[], false).map_or_else(
-                || "nobody".to_owned(),
-                |lease| lease.upstream.name().to_string(),
-            )
-        })
+        .map(|_| pick(pool).map_or_else(|| "nobody".to_owned(), |lease| lease.name().to_string()))
         .collect()
 }
 
@@ -66,8 +65,8 @@ fn picks_take_turns_over_those_that_are_up() {
 #[test]
 fn one_that_drains_gets_nothing_new_and_keeps_what_it_has() {
     let pool = three();
-    let held = pool.pick(&[], false).expect("someone is up");
-    assert_eq!(&*held.upstream.name(), "gateway-1");
+    let held = pick(&pool).expect("someone is up");
+    assert_eq!(&*held.name(), "gateway-1");
     observe(&pool, "gateway-1", Observation::NotReady(503));
     assert_eq!(picks(&pool, 2), ["gateway-2", "gateway-3"]);
     let snapshot = pool.snapshot();
@@ -110,10 +109,18 @@ fn a_repeat_goes_elsewhere_and_back_only_as_a_last_resort() {
         .iter()
         .map(|upstream| upstream.id)
         .collect();
-    let elsewhere = pool.pick(&ids[..2], false).expect("there is a third");
-    assert_eq!(elsewhere.upstream.id, ids[2]);
-    assert!(pool.pick(&ids, false).is_none());
-    assert!(pool.pick(&ids, true).is_some());
+    let avoiding = |avoid, last_resort| {
+        let selection = Selection {
+            avoid,
+            last_resort,
+            ..Selection::default()
+        };
+        pool.pick(&selection)
+    };
+    let elsewhere = avoiding(&ids[..2], false).expect("there is a third");
+    assert_eq!(elsewhere.id(), ids[2]);
+    assert_eq!(avoiding(&ids, false).err(), Some(Unavailable::NoneHealthy));
+    assert!(avoiding(&ids, true).is_ok());
 }
 
 #[test]
@@ -145,7 +152,7 @@ fn an_instance_that_moved_keeps_its_series() {
     let pool = Pool::new(PoolSettings::new("gateway"), &metrics);
     pool.set_endpoints(&[endpoint(1, Some("gateway-1"))]);
     observe(&pool, "gateway-1", Observation::Passed);
-    drop(pool.pick(&[], false));
+    drop(pick(&pool));
     pool.set_endpoints(&[endpoint(2, Some("gateway-1"))]);
     assert_eq!(pool.snapshot().upstreams[0].requests, 1);
     pool.set_endpoints(&[]);
