@@ -38,6 +38,7 @@ mod engine;
 mod error;
 pub mod headers;
 pub mod health;
+pub mod http1;
 mod metrics;
 pub mod policy;
 mod pool;
