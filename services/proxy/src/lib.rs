@@ -41,6 +41,7 @@ pub mod hash;
 pub mod headers;
 pub mod health;
 mod lease;
+pub mod http1;
 mod metrics;
 pub mod policy;
 mod pool;
