@@ -1,9 +1,12 @@
 //! The balancer's flags and environment variables.
 
-use std::time::Duration;
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use kit::{Common, discovery::Source};
-use proxy::{CheckSettings, Thresholds};
+use proxy::{CheckSettings, Thresholds, edge::EdgeSettings};
+
+use crate::tls;
 
 /// Everything a balancer can be told.
 #[derive(clap::Args, Clone, Debug)]
@@ -16,6 +19,30 @@ pub struct Config {
     /// Origins, besides those on loopback, whose pages may call: `https://lab.example,https://class.example`.
     #[arg(long, env = "RECARGA_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
+    /// Threads that serve clients; by default as many as there are cores, at most four.
+    #[arg(long, env = "RECARGA_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Clients' connections at a time; more are turned away with 503.
+    #[arg(long, env = "RECARGA_CONNECTIONS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections: u32,
+    /// Milliseconds from the first to the last byte of a request's head.
+    #[arg(long, env = "RECARGA_HEAD_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub head_timeout_ms: u64,
+    /// Milliseconds that a connection without a request is kept.
+    #[arg(long, env = "RECARGA_KEEP_ALIVE_MS", default_value_t = 75_000, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub keep_alive_ms: u64,
+    /// Milliseconds that a client may pause in the middle of a request's body.
+    #[arg(long, env = "RECARGA_BODY_STALL_MS", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub body_stall_ms: u64,
+    /// Proxies whose `Forwarded` and `X-Forwarded-*` headers are believed, such as `10.0.0.0/8,192.0.2.7`; nobody's by default.
+    #[arg(long, env = "RECARGA_TRUSTED_PEERS", value_delimiter = ',', value_parser = network)]
+    pub trusted_peers: Vec<IpNet>,
+    /// A file with the certificate chain in PEM: with it the public port speaks TLS.
+    #[arg(long, env = "RECARGA_TLS_CERTIFICATE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A file with the certificate's private key in PEM.
+    #[arg(long, env = "RECARGA_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// Milliseconds within which a gateway must begin to answer.
     #[arg(long, env = "RECARGA_FORWARD_TIMEOUT_MS", default_value_t = 29_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub forward_timeout_ms: u64,
@@ -37,6 +64,27 @@ pub struct Config {
 }
 
 impl Config {
+    /// How the front door behaves.
+    pub fn edge(&self) -> Result<EdgeSettings, kit::Error> {
+        let defaults = EdgeSettings::default();
+        let tls = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
+            _ => None,
+        };
+        Ok(EdgeSettings {
+            workers: self.workers.map_or(defaults.workers, usize::from),
+            connections: self.connections as usize,
+            head_timeout: Duration::from_millis(self.head_timeout_ms),
+            keep_alive: Duration::from_millis(self.keep_alive_ms),
+            body_stall: Duration::from_millis(self.body_stall_ms),
+            body_limit: self.body_limit_bytes as u64,
+            forward_timeout: self.forward_timeout(),
+            trusted: self.trusted_peers.clone(),
+            tls,
+            ..defaults
+        })
+    }
+
     #[must_use]
     pub fn forward_timeout(&self) -> Duration {
         Duration::from_millis(self.forward_timeout_ms)
@@ -73,9 +121,31 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// A network in CIDR notation, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "a network looks like 10.0.0.0/8, one address like 192.0.2.7".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_and_single_addresses() {
+        for (text, good) in [
+            ("10.0.0.0/8", true),
+            ("192.0.2.7", true),
+            ("::1", true),
+            ("fd00::/8", true),
+            ("10.0.0.0/33", false),
+            ("localhost", false),
+            ("", false),
+        ] {
+            assert_eq!(network(text).is_ok(), good, "{text:?}");
+        }
+    }
 
     #[test]
     fn origins_are_whole() {

@@ -36,13 +36,31 @@ impl Cors {
     /// The origin to allow, when the request names one and it may call.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
-        let text = origin.to_str().ok()?;
-        (is_loopback(text)
-            || self
-                .configured
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(text)))
-        .then(|| origin.clone())
+        self.allows(origin).then(|| origin.clone())
+    }
+
+    /// Whether pages of this origin may call.
+    pub fn allows(&self, origin: &HeaderValue) -> bool {
+        origin.to_str().is_ok_and(|text| {
+            is_loopback(text)
+                || self
+                    .configured
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(text))
+        })
+    }
+
+    /// What an answer says to a page that may read it.
+    pub fn grants(origin: &HeaderValue) -> [(HeaderName, HeaderValue); 4] {
+        [
+            (TIMING_ALLOW_ORIGIN, origin.clone()),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
+            (
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            ),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
+        ]
     }
 }
 
@@ -112,13 +130,7 @@ pub(crate) async fn mark(State(cors): State<Cors>, request: Request, next: Next)
         headers.remove(name);
     }
     if let Some(origin) = allowed {
-        headers.insert(TIMING_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        );
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        headers.extend(Cors::grants(&origin));
     }
     response
 }

@@ -31,7 +31,14 @@ pub(crate) async fn forward(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let label = RouteLabel(front.routes.label(request.uri().path()));
+    let label = RouteLabel(
+        front
+            .routes
+            .of(request.uri().path())
+            .label()
+            .to_owned()
+            .into(),
+    );
     let mut response = match front.answer(client, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),

@@ -7,18 +7,23 @@ mod config;
 mod cors;
 mod description;
 mod documents;
+mod door;
 mod front;
 mod health;
 mod host;
 mod metrics;
 mod page;
 mod routes;
+mod tls;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, handler::Handler, middleware, routing::get};
 use kit::{Listeners, Service, Shutdown};
-use proxy::{Forwarder, ForwarderSettings, Metrics, Pool, PoolSettings};
+use proxy::{
+    Forwarder, ForwarderSettings, Metrics, Pool, PoolSettings,
+    edge::{self, Edge, EdgeMetrics},
+};
 
 pub use api::openapi;
 pub use config::Config;
@@ -45,9 +50,11 @@ pub async fn run(
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
     host::watch(&instance, shutdown);
 
+    let recorder = Arc::clone(service.recorder());
+    let routes = routes::Routes::new(document.paths.paths.keys(), &recorder);
     let front = front::Front {
         forwarder: Forwarder::new(pool.clone(), ForwarderSettings::new(instance.name())),
-        routes: routes::Routes::new(document.paths.paths.keys()),
+        routes: routes.clone(),
         timeout: config.forward_timeout(),
         body_limit: config.body_limit_bytes,
     };
@@ -60,7 +67,10 @@ pub async fn run(
         .route("/", get(page::index))
         .route("/health", get(health::health))
         .with_state(state)
-        .route("/metrics", get(metrics::metrics).with_state(instance))
+        .route(
+            "/metrics",
+            get(metrics::metrics).with_state(instance.clone()),
+        )
         .route("/assets/{*path}", get(page::asset))
         .merge(documents::router(&document)?)
         .fallback_service(front::forward.with_state(front))
@@ -70,11 +80,33 @@ pub async fn run(
         ));
     let admin = Router::new().route(
         "/admin/upstreams",
-        get(move || async move { Json(pool.snapshot()) }),
+        get({
+            let pool = pool.clone();
+            move || async move { Json(pool.snapshot()) }
+        }),
     );
+    let settings = config.edge()?;
+    let metrics = instance.metrics().register(EdgeMetrics::register);
+    let hooks = door::Door {
+        routes,
+        cors: cors.clone(),
+    };
+    let serve = move |front: kit::Front| {
+        let edge = Edge {
+            instance,
+            recorder,
+            pool,
+            settings,
+            metrics,
+            hooks,
+            router: front.router,
+        };
+        edge::serve(edge, front.listener, front.stop, front.deadline)
+    };
 
     service
         .own_health()
+        .server(serve)
         .public(public)
         .outermost(move |router| router.layer(middleware::from_fn_with_state(cors, cors::mark)))
         .admin_open(admin)

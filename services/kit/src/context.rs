@@ -15,6 +15,8 @@ pub const DEADLINE: HeaderName = HeaderName::from_static("x-recarga-deadline-ms"
 pub const USER: HeaderName = HeaderName::from_static("x-recarga-user");
 /// The authenticated user's role, set by the gateway only.
 pub const ROLE: HeaderName = HeaderName::from_static("x-recarga-role");
+/// The operator's token, for requests that go first when there are too many; it never leaves the front door.
+pub const OPERATOR: HeaderName = HeaderName::from_static("x-recarga-operator");
 /// W3C trace context, passed through.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -50,6 +52,17 @@ impl RequestContext {
             id,
             traceparent: headers.get(TRACEPARENT).cloned(),
             deadline: Instant::now() + budget,
+            timings: Arc::default(),
+        }
+    }
+
+    /// A request that is known by its id alone.
+    #[must_use]
+    pub fn with_id(id: &str) -> Self {
+        Self {
+            id: Arc::from(id),
+            traceparent: None,
+            deadline: Instant::now(),
             timings: Arc::default(),
         }
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use subtle::ConstantTimeEq as _;
 use tokio_util::task::TaskTracker;
 
 use crate::{Common, Shutdown, config::Secret, faults::Faults, metrics::Metrics};
@@ -92,8 +93,10 @@ impl Instance {
         self.0.started.elapsed()
     }
 
-    pub(crate) fn operator_token(&self) -> &str {
-        &self.0.operator_token.0
+    /// Whether this is the operator's token, in the same time for every wrong one.
+    #[must_use]
+    pub fn is_operator_token(&self, token: &[u8]) -> bool {
+        token.ct_eq(self.0.operator_token.0.as_bytes()).into()
     }
 
     pub(crate) fn access_log_rate(&self) -> u32 {

@@ -35,13 +35,14 @@
 pub mod admission;
 pub mod body;
 pub mod check;
+pub mod edge;
 mod engine;
 mod error;
 pub mod hash;
 pub mod headers;
 pub mod health;
-mod lease;
 pub mod http1;
+mod lease;
 mod metrics;
 pub mod policy;
 mod pool;

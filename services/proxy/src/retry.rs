@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, Method};
 
+use crate::http1::{Kind, RequestHead};
+
 /// The header in which the hop that repeats a request says so. Hops behind it then leave repeating to it, so that one failure
 /// is never multiplied by every hop on the way.
 pub const RETRY_OWNER: &str = "x-recarga-retry-owner";
@@ -46,6 +48,17 @@ impl Repeatable {
         }
     }
 
+    /// The same at the front door, from a head that our own codec read: no hop is in front of it. Whether the body is at hand
+    /// is for the caller to say.
+    #[must_use]
+    pub fn from_head(head: &RequestHead) -> Self {
+        Self {
+            safe: is_idempotent(&head.method) || head.find(Kind::IdempotencyKey).is_some(),
+            replayable: false,
+            owned_elsewhere: false,
+        }
+    }
+
     /// Whether one more attempt may be made after `attempts` so far, the last of which ended in `failure`.
     #[must_use]
     pub fn allows(self, failure: Failure, attempts: u32, any_sent: bool) -> bool {
@@ -69,10 +82,14 @@ impl Repeatable {
 /// Safe to send twice: an idempotent method, or the caller gave the key that makes it so.
 #[must_use]
 pub fn is_safe(method: &Method, headers: &HeaderMap) -> bool {
+    is_idempotent(method) || headers.contains_key("idempotency-key")
+}
+
+fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    ) || headers.contains_key("idempotency-key")
+    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kit::Shutdown;
-use tokio::{io::AsyncWriteExt as _, net::{TcpListener, TcpStream}};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Edge, Hooks, worker};

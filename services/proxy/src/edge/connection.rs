@@ -15,10 +15,11 @@ use super::{
     facts::{Facts, Peer},
     http2,
     io::{Outgoing, Stream, poll_append},
+    refuse::Reason,
     timer::Timer,
     worker::Worker,
 };
-use crate::http1::{Progress, Refusal, RequestHead, ResponseHead};
+use crate::http1::{Progress, RequestHead, ResponseHead};
 
 /// How a connection by HTTP/2 begins, when the client knows without asking that it may.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -49,8 +50,7 @@ pub(super) struct Connection<S, H> {
 enum Next {
     Head,
     Http2,
-    Refused(Refusal),
-    TooSlow,
+    Refused(Reason),
     End,
 }
 
@@ -100,17 +100,19 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     }
                 }
                 Next::Http2 => {
-                    http2::serve(self.stream, self.inbound, self.peer, self.edge, &self.worker)
-                        .await;
+                    http2::serve(
+                        self.stream,
+                        self.inbound,
+                        self.peer,
+                        self.edge,
+                        &self.worker,
+                    )
+                    .await;
                     return;
                 }
-                Next::Refused(refusal) => {
+                Next::Refused(reason) => {
                     self.facts.nothing(Instant::now());
-                    self.refuse(refusal).await
-                }
-                Next::TooSlow => {
-                    self.facts.nothing(Instant::now());
-                    self.refuse_slow_head().await
+                    self.refuse(reason).await
                 }
                 Next::End => After::Close,
             };
@@ -150,7 +152,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     match self.head.parse(&self.inbound, &self.edge.settings.limits) {
                         Ok(Progress::Complete) => return Next::Head,
                         Ok(Progress::Partial) => {}
-                        Err(refusal) => return Next::Refused(refusal),
+                        Err(refusal) => return Next::Refused(refusal.into()),
                     }
                 }
                 if !began {
@@ -168,9 +170,11 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             } = self;
             let next = std::future::poll_fn(|context| {
                 match poll_append(stream, context, inbound) {
-                    Poll::Ready(Ok(0)) if inbound.is_empty() => return Poll::Ready(Some(Next::End)),
+                    Poll::Ready(Ok(0)) if inbound.is_empty() => {
+                        return Poll::Ready(Some(Next::End));
+                    }
                     Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Some(Next::Refused(Refusal::Truncated)));
+                        return Poll::Ready(Some(Next::Refused(Reason::TRUNCATED)));
                     }
                     Poll::Ready(Ok(_)) => return Poll::Ready(None),
                     Poll::Ready(Err(_)) => return Poll::Ready(Some(Next::End)),
@@ -183,7 +187,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     Some(if inbound.is_empty() {
                         Next::End
                     } else {
-                        Next::TooSlow
+                        Next::Refused(Reason::HEAD_TIMEOUT)
                     })
                 })
             })
@@ -201,11 +205,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
 
     /// Gives back what an unusual request has made large.
     fn tidy(&mut self) {
-        for buffer in [
-            &mut self.inbound,
-            &mut self.up.bytes,
-            &mut self.down.bytes,
-        ] {
+        for buffer in [&mut self.inbound, &mut self.up.bytes, &mut self.down.bytes] {
             if buffer.capacity() > KEPT && buffer.len() <= KEPT {
                 buffer.shrink_to(KEPT);
             }
@@ -217,7 +217,9 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        let Self { stream, inbound, .. } = &mut self;
+        let Self {
+            stream, inbound, ..
+        } = &mut self;
         let drain = async {
             let mut dropped = 0;
             while dropped < LINGER_BYTES {

@@ -1,7 +1,6 @@
 //! What is known of the request being served, and the two heads that are written for it: the upstream's and the client's.
 
 use std::{
-    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -10,13 +9,15 @@ use http::Method;
 use kit::{context::is_sane_id, record::CacheLabel};
 
 use crate::{
+    hash,
     http1::{Field, Framing, Kind, RequestHead, ResponseHead, copy_fields, encode},
-    policy::HashOn,
-    pool::STICKY_COOKIE,
+    selection::HashOn,
+    sticky::{self, STICKY_COOKIE},
 };
 
 /// Of one request; kept by the connection so that its memory is used again.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Facts {
     /// The value of `X-Request-Id`.
     pub id: String,
@@ -31,6 +32,8 @@ pub(super) struct Facts {
     pub keep_alive: bool,
     /// Whether the client asked for another protocol.
     pub upgrade: bool,
+    /// Whether the client named the host it wants; older ones do not.
+    pub has_host: bool,
     pub sticky: Option<u64>,
     pub key: Option<u64>,
 }
@@ -55,6 +58,7 @@ impl Facts {
             is_old: false,
             keep_alive: true,
             upgrade: false,
+            has_host: true,
             sticky: None,
             key: None,
         }
@@ -66,6 +70,7 @@ impl Facts {
         self.is_old = head.minor_version == 0;
         self.keep_alive = head.keep_alive;
         self.upgrade = head.upgrade;
+        self.has_host = head.host(bytes).is_some();
         self.method.clone_from(&head.method);
         self.path.clear();
         self.path.push_str(head.path(bytes));
@@ -231,10 +236,22 @@ pub(super) enum Mode {
     UntilClose,
 }
 
-/// Ends an upstream's head for one attempt: what is left of the time, and whether this hop is repeating the request.
-pub(super) fn end_request(remaining: Duration, owner: Option<&str>, out: &mut Vec<u8>) {
+/// Ends an upstream's head for one attempt: its own name if the client gave none, what is left of the time, and whether this
+/// hop is repeating the request.
+pub(super) fn end_request(
+    host: Option<SocketAddr>,
+    remaining: Duration,
+    owner: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    if let Some(host) = host {
+        encode::field("host", host.to_string().as_bytes(), out);
+    }
     out.extend_from_slice(b"x-recarga-deadline-ms: ");
-    encode::decimal(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX), out);
+    encode::decimal(
+        u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+        out,
+    );
     out.extend_from_slice(b"\r\n");
     if let Some(owner) = owner {
         encode::field(crate::retry::RETRY_OWNER, owner.as_bytes(), out);
@@ -243,23 +260,20 @@ pub(super) fn end_request(remaining: Duration, owner: Option<&str>, out: &mut Ve
 }
 
 /// The cookie that keeps a client with its upstream, from the request's head.
-pub(super) fn sticky(head: &RequestHead, bytes: &[u8]) -> Option<u64> {
-    let value = cookie(head, bytes, STICKY_COOKIE)?;
-    u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()
+pub(super) fn sticky_value(head: &RequestHead, bytes: &[u8]) -> Option<u64> {
+    sticky::decode(cookie(head, bytes, STICKY_COOKIE)?)
 }
 
 /// What the policy hashes of a request.
 pub(super) fn key(on: &HashOn, head: &RequestHead, bytes: &[u8], peer: Peer) -> Option<u64> {
-    let mut hasher = std::hash::DefaultHasher::new();
-    match on {
-        HashOn::Header(name) => {
-            let field = named(head, bytes, name.as_str()).next()?;
-            field.value(bytes).hash(&mut hasher);
-        }
-        HashOn::Cookie(name) => cookie(head, bytes, name)?.hash(&mut hasher),
-        HashOn::Address => client_address(head, bytes, peer).hash(&mut hasher),
-    }
-    Some(hasher.finish())
+    Some(match on {
+        HashOn::Header(name) => hash::of(named(head, bytes, name.as_str()).next()?.value(bytes)),
+        HashOn::Cookie(name) => hash::of(cookie(head, bytes, name)?.as_bytes()),
+        HashOn::Address => match client_address(head, bytes, peer) {
+            IpAddr::V4(address) => hash::of(&address.octets()),
+            IpAddr::V6(address) => hash::of(&address.octets()),
+        },
+    })
 }
 
 /// The client's address: what a proxy of ours says, otherwise the peer's own.
@@ -286,16 +300,12 @@ fn named<'a>(
         .filter(move |field| field.name(bytes).eq_ignore_ascii_case(name.as_bytes()))
 }
 
-fn cookie<'b>(head: &RequestHead, bytes: &'b [u8], name: &str) -> Option<&'b [u8]> {
+fn cookie<'b>(head: &RequestHead, bytes: &'b [u8], name: &str) -> Option<&'b str> {
     head.fields
         .iter()
         .filter(|field| field.kind == Kind::Cookie)
-        .flat_map(|field| field.value(bytes).split(|byte| *byte == b';'))
-        .find_map(|pair| {
-            let pair = pair.trim_ascii();
-            let value = pair.strip_prefix(name.as_bytes())?;
-            value.strip_prefix(b"=")
-        })
+        .filter_map(|field| std::str::from_utf8(field.value(bytes)).ok())
+        .find_map(|header| sticky::cookie(header, name))
 }
 
 /// What an answer says of the cache.
@@ -344,7 +354,12 @@ mod tests {
 
     #[test]
     fn durations_are_milliseconds() {
-        for (micros, text) in [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (12_000_050, "12000.050")] {
+        for (micros, text) in [
+            (0, "0.000"),
+            (7, "0.007"),
+            (1_234, "1.234"),
+            (12_000_050, "12000.050"),
+        ] {
             let mut out = Vec::new();
             write_milliseconds(Duration::from_micros(micros), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);

@@ -38,21 +38,22 @@ pub(super) async fn serve<S: Stream, H: Hooks>(
     worker: &Worker,
 ) {
     let router = edge.router.clone();
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let router = router.clone();
-        async move {
-            let mut request = request.map(Body::new);
-            request
-                .extensions_mut()
-                .insert(ConnectInfo::<SocketAddr>(peer.address));
-            let answered: Result<Response, Infallible> = router.oneshot(request).await;
-            match answered {
-                Ok(response) if response.extensions().get::<Abort>().is_some() => Err(Aborted),
-                Ok(response) => Ok(response),
-                Err(never) => match never {},
+    let service =
+        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let router = router.clone();
+            async move {
+                let mut request = request.map(Body::new);
+                request
+                    .extensions_mut()
+                    .insert(ConnectInfo::<SocketAddr>(peer.address));
+                let answered: Result<Response, Infallible> = router.oneshot(request).await;
+                match answered {
+                    Ok(response) if response.extensions().get::<Abort>().is_some() => Err(Aborted),
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
+                }
             }
-        }
-    });
+        });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)

@@ -27,7 +27,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
     /// Answers the request in `self.head` from the service's own router.
     pub async fn local(&mut self) -> After {
         let Some(mut request) = self.request() else {
-            return self.refuse(Refusal::BadTarget).await;
+            return self.refuse(Refusal::TargetByte.into()).await;
         };
         let framing = self.head.framing;
         self.inbound.drain(..self.head.length);
@@ -41,7 +41,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         match self.collect_body(framing).await {
             Ok(body) if body.is_empty() => {}
             Ok(body) => *request.body_mut() = Body::from(body),
-            Err(Some(refusal)) => return self.refuse(refusal).await,
+            Err(Some(reason)) => return self.refuse(reason).await,
             Err(None) => return After::Abort,
         }
         let router = Arc::clone(&self.edge).router.clone();
@@ -120,18 +120,20 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             encode::field("connection", b"keep-alive", out);
         }
         out.extend_from_slice(b"\r\n");
-        while !empty {
-            match body.frame().await {
-                Some(Ok(frame)) => {
+        if empty {
+            body = Body::empty();
+        }
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => {
                     if let Ok(data) = frame.into_data() {
                         self.write_data(&data, chunked);
                     }
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(error = %error, "an answer of our own broke off");
                     return After::Abort;
                 }
-                None => break,
             }
             if !self.flush().await {
                 return After::Abort;

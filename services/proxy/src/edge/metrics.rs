@@ -6,8 +6,6 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::http1::Refusal;
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
@@ -74,10 +72,6 @@ impl EdgeMetrics {
             metrics.upgrades.clone(),
         );
         metrics
-    }
-
-    pub(super) fn refused(&self, refusal: Refusal) {
-        self.refused_for(refusal.label());
     }
 
     pub(super) fn refused_for(&self, reason: &'static str) {

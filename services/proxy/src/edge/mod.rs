@@ -10,6 +10,7 @@
 //! request crosses a thread. HTTP/2 and TLS arrive at the same port; HTTP/2 goes to the router (see [`http2`]).
 
 mod accept;
+mod body;
 mod connection;
 mod exchange;
 mod facts;
@@ -17,7 +18,9 @@ mod http2;
 mod io;
 mod local;
 mod metrics;
+mod refuse;
 mod relay;
+mod reply;
 mod timer;
 mod tunnel;
 mod upstreams;

@@ -17,7 +17,7 @@ use super::{
     io::{Outgoing, Stream, poll_append, poll_read},
     timer::Timer,
 };
-use crate::http1::{Body, Framing, Limits, Malformed, Refusal, ResponseHead, Step, encode};
+use crate::http1::{Body, Framing, Limits, Progress, Refusal, ResponseHead, Step, encode};
 
 /// Bytes of the client's next requests that are read while this one is being answered: enough to notice that it has left.
 const AHEAD: usize = 64 * 1024;
@@ -45,7 +45,7 @@ pub(super) enum Ending {
     /// The connection broke before a byte of the answer came.
     Broken(io::Error),
     /// The upstream's answer cannot be understood.
-    Malformed(Malformed),
+    Malformed(&'static str),
     /// There was no answer in time.
     TimedOut,
     /// The answer began and broke off: all that is left is to break off as well.
@@ -157,7 +157,10 @@ enum Read {
 }
 
 impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a connection, borrowed one by one")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a connection, borrowed one by one"
+    )]
     pub fn new(
         client: &'a mut S,
         inbound: &'a mut Vec<u8>,
@@ -429,7 +432,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
             Phase::Head if self.state.partial.is_empty() => {
                 Ending::Broken(self.state.deaf.take().unwrap_or(error))
             }
-            Phase::Head => Ending::Malformed(Malformed::Truncated),
+            Phase::Head => Ending::Malformed("truncated_head"),
             Phase::Body | Phase::End => Ending::Truncated(error),
         })
     }
@@ -479,8 +482,8 @@ impl<S: Stream, A: Answering> Parts<'_, S, A> {
                 .state
                 .head
                 .parse(bytes, &self.facts.method, self.limits)
-                .map_err(Ending::Malformed)?;
-            if matches!(parsed, crate::http1::Progress::Partial) {
+                .map_err(|malformed| Ending::Malformed(malformed.label()))?;
+            if parsed == Progress::Partial {
                 self.state.partial.extend_from_slice(bytes);
                 return Ok(());
             }
@@ -488,7 +491,7 @@ impl<S: Stream, A: Answering> Parts<'_, S, A> {
             match self.state.head.status {
                 101 => {
                     if !self.facts.upgrade {
-                        return Err(Ending::Malformed(Malformed::UnexpectedUpgrade));
+                        return Err(Ending::Malformed("unexpected_upgrade"));
                     }
                     self.write_head(head);
                     self.state.upgraded = Some(rest.to_vec());
@@ -524,8 +527,7 @@ impl<S: Stream, A: Answering> Parts<'_, S, A> {
     }
 
     fn write_head(&mut self, bytes: &[u8]) {
-        let close =
-            self.stopping || !self.facts.keep_alive || self.state.mode == Mode::UntilClose;
+        let close = self.stopping || !self.facts.keep_alive || self.state.mode == Mode::UntilClose;
         self.answering.answer(
             self.facts,
             &self.state.head,

@@ -15,9 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Edge, Hooks, connection::Connection, facts::Peer, upstreams::Upstreams,
-};
+use super::{Edge, Hooks, connection::Connection, facts::Peer, upstreams::Upstreams};
 
 /// How often unused upstream connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);

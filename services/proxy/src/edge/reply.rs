@@ -1,0 +1,107 @@
+//! Answers that the front door gives itself: refusals and failures.
+
+use std::{task::Poll, time::Instant};
+
+use axum::response::IntoResponse as _;
+use http::Method;
+use kit::{
+    Problem, RequestContext,
+    record::{CacheLabel, Exchange, Route},
+};
+
+use super::{
+    Hooks,
+    connection::{After, Connection},
+    facts,
+    io::Stream,
+    refuse::Reason,
+};
+use crate::http1::encode;
+
+impl<S: Stream, H: Hooks> Connection<S, H> {
+    /// Whether the connection may take another request.
+    pub(super) fn stays(&self) -> bool {
+        self.facts.keep_alive && !self.is_stopping()
+    }
+
+    /// Writes what is in `down`; whether the client took it all.
+    pub(super) async fn flush(&mut self) -> bool {
+        self.timer
+            .set(Instant::now() + self.edge.settings.stall_limit);
+        let Self {
+            stream,
+            down,
+            timer,
+            ..
+        } = self;
+        std::future::poll_fn(|context| match down.poll_flush(stream, context) {
+            Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            Poll::Pending => timer.poll(context).map(|()| false),
+        })
+        .await
+    }
+
+    pub(super) async fn refuse(&mut self, reason: Reason) -> After {
+        self.edge.metrics.refused_for(reason.label);
+        self.answer_problem(reason.problem(), None, After::Linger)
+            .await
+    }
+
+    /// Answers with a problem; counted for the route, if there is one.
+    pub(super) async fn answer_problem(
+        &mut self,
+        problem: Problem,
+        route: Option<&Route>,
+        after: After,
+    ) -> After {
+        let status = problem.status();
+        let context = RequestContext::with_id(&self.facts.id);
+        let response = context.scope(async { problem.into_response() }).await;
+        let (head, body) = response.into_parts();
+        let body = http_body_util::BodyExt::collect(body)
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
+        self.down.clear();
+        let out = &mut self.down.bytes;
+        encode::status_line(status.as_u16(), out);
+        for (name, value) in &head.headers {
+            encode::field(name.as_str(), value.as_bytes(), out);
+        }
+        encode::field("x-request-id", self.facts.id.as_bytes(), out);
+        out.extend_from_slice(b"server-timing: balancer;dur=");
+        facts::write_milliseconds(self.facts.started.elapsed(), out);
+        out.extend_from_slice(b"\r\ncontent-length: ");
+        encode::decimal(body.len() as u64, out);
+        out.extend_from_slice(b"\r\n");
+        if after != After::Stay {
+            encode::field("connection", b"close", out);
+        } else if self.facts.is_old {
+            encode::field("connection", b"keep-alive", out);
+        }
+        self.edge.hooks.decorate(self.facts.origin(), out);
+        out.extend_from_slice(b"\r\n");
+        if self.facts.method != Method::HEAD {
+            out.extend_from_slice(&body);
+        }
+        let exchange = Exchange {
+            id: &self.facts.id,
+            method: self.facts.method.as_str(),
+            path: &self.facts.path,
+            status: status.as_u16(),
+            cache: CacheLabel::None,
+            elapsed: self.facts.started.elapsed(),
+        };
+        if let Some(route) = route {
+            self.edge.recorder.finish(route, &exchange);
+        } else {
+            let route = self.edge.recorder.route("refused");
+            self.edge.recorder.finish(&route, &exchange);
+        }
+        if self.flush().await {
+            after
+        } else {
+            After::Abort
+        }
+    }
+}
