@@ -247,7 +247,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 ..
             } = judge;
             let (failure, gave_up) = match ending {
-                Ending::Answered { reusable } => {
+                Ending::Answered { reusable, closing } => {
                     if reusable {
                         self.worker
                             .upstreams
@@ -257,10 +257,10 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     let body_left = !passing.is_done();
                     return if body_left {
                         After::Linger
-                    } else if self.stays() {
-                        After::Stay
-                    } else {
+                    } else if closing {
                         After::Close
+                    } else {
+                        After::Stay
                     };
                 }
                 Ending::Upgraded { early } => {

@@ -31,6 +31,8 @@ pub(super) enum Ending {
     Answered {
         /// Whether the upstream's connection can take another request.
         reusable: bool,
+        /// Whether the client was told that its connection ends now.
+        closing: bool,
     },
     /// The upstream agreed to another protocol; its head is with the client, or on its way.
     Upgraded { early: Vec<u8> },
@@ -143,6 +145,10 @@ struct State {
     /// The answer ends with the upstream's connection.
     until_close: bool,
     upstream_stays: bool,
+    /// The client was told that its connection ends with this answer.
+    closing: bool,
+    /// The answer broke off: what came of it is still passed on.
+    broken: Option<io::Error>,
     /// The upstream takes no more of the request; it may still answer.
     deaf: Option<io::Error>,
     upgraded: Option<Vec<u8>>,
@@ -198,6 +204,8 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
                 mode: Mode::Verbatim,
                 until_close: false,
                 upstream_stays: true,
+                closing: false,
+                broken: None,
                 deaf: None,
                 upgraded: None,
                 body_since: None,
@@ -241,7 +249,11 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
         if let Some(early) = self.state.upgraded.take() {
             return Ending::Upgraded { early };
         }
+        if let Some(error) = self.state.broken.take() {
+            return Ending::Truncated(error);
+        }
         Ending::Answered {
+            closing: self.state.closing,
             // An upstream that answered before it had the whole request would take the rest for the next one.
             reusable: self.state.upstream_stays && self.up.is_empty() && self.body.is_done(),
         }
@@ -290,7 +302,6 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
             self.up.clear();
             self.take_body()?;
             if !self.up.is_empty() || self.body.is_done() {
-                self.state.body_since = None;
                 continue;
             }
             match poll_append(self.client, context, self.inbound) {
@@ -342,7 +353,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
             }
         }
         self.inbound.drain(..used);
-        if self.state.body_since.is_some() {
+        if used > 0 && self.state.body_since.take().is_some() {
             self.timer.set(self.bounds.deadline);
         }
         Ok(())
@@ -428,13 +439,17 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
     }
 
     fn broke(&mut self, error: io::Error) -> Result<(), Ending> {
-        Err(match self.state.phase {
+        match self.state.phase {
             Phase::Head if self.state.partial.is_empty() => {
-                Ending::Broken(self.state.deaf.take().unwrap_or(error))
+                Err(Ending::Broken(self.state.deaf.take().unwrap_or(error)))
             }
-            Phase::Head => Ending::Malformed("truncated_head"),
-            Phase::Body | Phase::End => Ending::Truncated(error),
-        })
+            Phase::Head => Err(Ending::Malformed("truncated_head")),
+            Phase::Body | Phase::End => {
+                self.state.broken = Some(error);
+                self.state.phase = Phase::End;
+                Ok(())
+            }
+        }
     }
 
     /// A client that has sent all it had to send is watched: when it leaves, nobody waits for the answer any more.
@@ -528,6 +543,7 @@ impl<S: Stream, A: Answering> Parts<'_, S, A> {
 
     fn write_head(&mut self, bytes: &[u8]) {
         let close = self.stopping || !self.facts.keep_alive || self.state.mode == Mode::UntilClose;
+        self.state.closing = close;
         self.answering.answer(
             self.facts,
             &self.state.head,
@@ -541,11 +557,15 @@ impl<S: Stream, A: Answering> Parts<'_, S, A> {
     fn take_body(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), Ending> {
         let mut used = 0;
         while !self.state.decoder.is_done() {
-            let (consumed, step) = self
-                .state
-                .decoder
-                .next(&bytes[used..])
-                .map_err(|_| Ending::Truncated(io::ErrorKind::InvalidData.into()))?;
+            let (consumed, step) = match self.state.decoder.next(&bytes[used..]) {
+                Ok(next) => next,
+                Err(refusal) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, refusal.label());
+                    self.state.broken = Some(error);
+                    self.state.phase = Phase::End;
+                    return Ok(());
+                }
+            };
             used += consumed;
             match step {
                 Step::Data(data) if self.state.mode == Mode::Chunked => {
