@@ -11,7 +11,9 @@ use axum::{
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::Limited;
 use kit::{Problem, RequestContext, observe::RouteLabel};
-use proxy::{ForwardError, ForwardOptions, Forwarded, Forwarder, headers::strip_internal};
+use proxy::{
+    ForwardError, ForwardOptions, Forwarded, Forwarder, edge::Arrival, headers::strip_internal,
+};
 
 use crate::routes::Routes;
 
@@ -57,12 +59,20 @@ impl Front {
             return Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOW)]).into_response());
         }
         strip_internal(request.headers_mut());
+        let is_trusted = request
+            .extensions()
+            .get::<Arrival>()
+            .is_some_and(|arrival| arrival.is_trusted);
         let patience =
             RequestContext::current().map_or(self.timeout, |context| context.remaining());
         let options = ForwardOptions {
             deadline: Instant::now() + patience.min(self.timeout),
             client: Some(client),
-            forwarded: Forwarded::Replace,
+            forwarded: if is_trusted {
+                Forwarded::Append
+            } else {
+                Forwarded::Replace
+            },
         };
         let limit = self.body_limit;
         let request = request.map(|body| Limited::new(body, limit));

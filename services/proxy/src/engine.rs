@@ -18,6 +18,7 @@ use hyper_util::{
 
 use crate::{
     body::{BoxError, OutgoingBody, Payload, ResponseBody},
+    edge::Arrival,
     error::ForwardError,
     headers::{self, Forwarded},
     lease::Lease,
@@ -152,7 +153,16 @@ impl Forwarder {
             return Err(ForwardError::AmbiguousFraming);
         }
         headers::strip_hop_by_hop(&mut head.headers);
-        headers::forward_origin(&mut head.headers, options.client, options.forwarded);
+        let encrypted = head
+            .extensions
+            .get::<Arrival>()
+            .is_some_and(|arrival| arrival.is_encrypted);
+        headers::forward_origin(
+            &mut head.headers,
+            options.client,
+            encrypted,
+            options.forwarded,
+        );
 
         let deadline = tokio::time::Instant::from_std(options.deadline);
         let mut payload =

@@ -91,7 +91,12 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Says who asked, how, and for which host; `Host` itself is left to the caller, who knows the next hop.
-pub fn forward_origin(headers: &mut HeaderMap, client: Option<SocketAddr>, trust: Forwarded) {
+pub fn forward_origin(
+    headers: &mut HeaderMap,
+    client: Option<SocketAddr>,
+    encrypted: bool,
+    trust: Forwarded,
+) {
     let host = headers.get(header::HOST).cloned();
     if trust == Forwarded::Replace {
         headers.remove(X_FORWARDED_FOR);
@@ -112,7 +117,8 @@ pub fn forward_origin(headers: &mut HeaderMap, client: Option<SocketAddr>, trust
         }
     }
     if !headers.contains_key(&X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        let scheme = if encrypted { "https" } else { "http" };
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
     if let Some(host) = host
         && !headers.contains_key(&X_FORWARDED_HOST)
@@ -215,13 +221,13 @@ mod tests {
             ("forwarded", "for=1"),
         ]);
         let mut edge = given.clone();
-        forward_origin(&mut edge, Some(client), Forwarded::Replace);
+        forward_origin(&mut edge, Some(client), false, Forwarded::Replace);
         assert_eq!(edge["x-forwarded-for"], "192.0.2.7");
         assert_eq!(edge["x-forwarded-host"], "recarga.test");
         assert_eq!(edge["x-forwarded-proto"], "http");
         assert!(!edge.contains_key("forwarded"));
         let mut hop = given;
-        forward_origin(&mut hop, Some(client), Forwarded::Append);
+        forward_origin(&mut hop, Some(client), false, Forwarded::Append);
         assert_eq!(hop["x-forwarded-for"], "203.0.113.9, 192.0.2.7");
         assert_eq!(hop["x-forwarded-host"], "evil");
     }

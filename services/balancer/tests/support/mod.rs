@@ -225,6 +225,16 @@ impl Balancer {
         self.shutdown.request();
     }
 
+    /// Waits for the error that ended it.
+    pub async fn failed(&mut self) -> kit::Error {
+        self.running
+            .take()
+            .expect("it was not waited for before")
+            .await
+            .unwrap()
+            .expect_err("it cannot run")
+    }
+
     pub async fn stopped(&mut self) {
         self.running
             .take()

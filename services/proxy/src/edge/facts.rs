@@ -8,6 +8,7 @@ use std::{
 use http::Method;
 use kit::{context::is_sane_id, record::CacheLabel};
 
+use super::Arrival;
 use crate::{
     hash,
     http1::{Field, Framing, Kind, RequestHead, ResponseHead, copy_fields, encode},
@@ -45,6 +46,15 @@ pub(super) struct Peer {
     /// Whether it is a proxy of ours, whose word for the client is taken.
     pub is_trusted: bool,
     pub is_encrypted: bool,
+}
+
+impl Peer {
+    pub fn arrival(self) -> Arrival {
+        Arrival {
+            is_trusted: self.is_trusted,
+            is_encrypted: self.is_encrypted,
+        }
+    }
 }
 
 impl Facts {

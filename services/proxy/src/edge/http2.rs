@@ -43,9 +43,9 @@ pub(super) async fn serve<S: Stream, H: Hooks>(
             let router = router.clone();
             async move {
                 let mut request = request.map(Body::new);
-                request
-                    .extensions_mut()
-                    .insert(ConnectInfo::<SocketAddr>(peer.address));
+                let extensions = request.extensions_mut();
+                extensions.insert(ConnectInfo::<SocketAddr>(peer.address));
+                extensions.insert(peer.arrival());
                 let answered: Result<Response, Infallible> = router.oneshot(request).await;
                 match answered {
                     Ok(response) if response.extensions().get::<Abort>().is_some() => Err(Aborted),

@@ -77,9 +77,9 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         if let Ok(id) = HeaderValue::from_str(&self.facts.id) {
             headers.insert(kit::context::REQUEST_ID, id);
         }
-        request
-            .extensions_mut()
-            .insert(ConnectInfo::<SocketAddr>(self.peer.address));
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo::<SocketAddr>(self.peer.address));
+        extensions.insert(self.peer.arrival());
         Some(request)
     }
 

@@ -118,6 +118,15 @@ pub enum Decision {
     Local,
 }
 
+/// In the extensions of a request that reaches the router: how it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// From a proxy whose word for the client is taken.
+    pub is_trusted: bool,
+    /// Over TLS.
+    pub is_encrypted: bool,
+}
+
 /// Everything the front door stands on.
 pub struct Edge<H> {
     pub instance: Instance,
