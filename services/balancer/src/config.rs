@@ -19,6 +19,9 @@ pub struct Config {
     /// Origins, besides those on loopback, whose pages may call: `https://lab.example,https://class.example`.
     #[arg(long, env = "RECARGA_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
+    /// Speak HTTP/2 (without TLS) to the gateways instead of HTTP/1.1.
+    #[arg(long, env = "RECARGA_UPSTREAM_HTTP2")]
+    pub upstream_http2: bool,
     /// Threads that serve clients; by default as many as there are cores, at most four.
     #[arg(long, env = "RECARGA_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,

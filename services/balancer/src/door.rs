@@ -25,13 +25,15 @@ const OWN_BELOW: [&str; 2] = ["/assets/", "/docs/"];
 pub(crate) struct Door {
     pub routes: Routes,
     pub cors: Cors,
+    /// Whether the router forwards, too.
+    pub by_router: bool,
 }
 
 impl Hooks for Door {
     fn decide(&self, head: &RequestHead, bytes: &[u8]) -> Decision {
         let path = head.path(bytes);
         let own = OWN.contains(&path) || OWN_BELOW.iter().any(|prefix| path.starts_with(prefix));
-        if own || is_preflight(head, bytes) {
+        if own || self.by_router || is_preflight(head, bytes) {
             return Decision::Local;
         }
         Decision::Forward(self.routes.of(path))

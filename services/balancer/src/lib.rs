@@ -53,7 +53,13 @@ pub async fn run(
     let recorder = Arc::clone(service.recorder());
     let routes = routes::Routes::new(document.paths.paths.keys(), &recorder);
     let front = front::Front {
-        forwarder: Forwarder::new(pool.clone(), ForwarderSettings::new(instance.name())),
+        forwarder: Forwarder::new(
+            pool.clone(),
+            ForwarderSettings {
+                http2: config.upstream_http2,
+                ..ForwarderSettings::new(instance.name())
+            },
+        ),
         routes: routes.clone(),
         timeout: config.forward_timeout(),
         body_limit: config.body_limit_bytes,
@@ -90,6 +96,8 @@ pub async fn run(
     let hooks = door::Door {
         routes,
         cors: cors.clone(),
+        // The front door itself speaks HTTP/1.1 to upstreams; the router's forwarder speaks both.
+        by_router: config.upstream_http2,
     };
     let serve = move |front: kit::Front| {
         let edge = Edge {

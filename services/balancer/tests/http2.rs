@@ -70,6 +70,22 @@ async fn http2_by_prior_knowledge_is_forwarded() {
     assert_eq!(seen.headers["x-forwarded-for"], "127.0.0.1");
 }
 
+#[tokio::test]
+async fn gateways_may_be_spoken_to_by_http2() {
+    let (balancer, gateway) = one(&["--upstream-http2"]).await;
+    up(&balancer).await;
+    let answer = balancer
+        .post("/data")
+        .body("from one to two")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let seen = gateway.last_seen();
+    assert_eq!(seen.version, http::Version::HTTP_2);
+    assert_eq!(seen.body, "from one to two");
+}
+
 struct Certificate {
     _folder: tempfile::TempDir,
     flags: Vec<String>,

@@ -1,11 +1,12 @@
-//! The accept loop: HTTP/1.1 with limits on heads and idle time, and a stop that lets answers finish.
+//! The accept loop: HTTP/1.1 and, by prior knowledge, HTTP/2, with limits on heads and idle time, and a stop that lets answers
+//! finish.
 
 use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::net::TcpListener;
 use tower::{Service as _, ServiceExt};
@@ -16,6 +17,8 @@ use crate::Shutdown;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The largest head.
 const HEAD_LIMIT: usize = 32 * 1024;
+/// Streams of one HTTP/2 connection at a time: such a connection comes from a hop of ours and carries what many clients ask.
+const STREAMS: u32 = 1024;
 
 /// In a response's extensions: close the connection instead of answering.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +79,20 @@ pub(crate) async fn serve(
                     }
                 }
             });
-        let connection = hyper::server::conn::http1::Builder::new()
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_LIMIT)
-            .serve_connection(TokioIo::new(stream), service);
+            .max_buf_size(HEAD_LIMIT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD_LIMIT as u32);
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

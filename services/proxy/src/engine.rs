@@ -43,6 +43,8 @@ pub struct ForwarderSettings {
     pub replay_limit: u64,
     /// The longest an upstream may pause in the middle of its answer.
     pub stall_limit: Duration,
+    /// Speak HTTP/2 to the upstreams, without TLS and without asking: they must know it.
+    pub http2: bool,
 }
 
 impl ForwarderSettings {
@@ -55,6 +57,7 @@ impl ForwarderSettings {
             idle_connections: 512,
             replay_limit: 64 * 1024,
             stall_limit: Duration::from_secs(30),
+            http2: false,
         }
     }
 }
@@ -117,6 +120,7 @@ impl Forwarder {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(settings.idle_connections)
             .set_host(false)
+            .http2_only(settings.http2)
             .build(connector);
         let owner = HeaderValue::from_str(&settings.owner)
             .unwrap_or_else(|_| HeaderValue::from_static("proxy"));

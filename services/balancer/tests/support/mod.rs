@@ -14,7 +14,10 @@ use clap::Parser;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper_util::rt::TokioIo;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use kit::{Listeners, Shutdown, testing::eventually};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -23,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// A request as a gateway saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub version: http::Version,
     pub target: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -51,7 +55,7 @@ impl Gateway {
                     answer(name, Arc::clone(&is_ready), Arc::clone(&noted), request)
                 });
                 connections.spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
+                    let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
                 });
@@ -110,7 +114,11 @@ async fn answer(
         .map(http_body_util::Collected::to_bytes)
         .unwrap_or_default();
     seen.lock().unwrap().push(Seen {
-        target: head.uri.to_string(),
+        version: head.version,
+        target: head
+            .uri
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string),
         headers: head.headers,
         body,
     });

@@ -164,6 +164,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         let head_length = self.up.bytes.len();
         let mut tried: Vec<u64> = Vec::new();
         let mut any_sent = false;
+        let mut distrust_idle = false;
         let mut last: Option<ForwardError> = None;
         loop {
             let selection = Selection {
@@ -181,11 +182,16 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 }
             };
             let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX) + 1;
-            if attempts > 1 {
+            if last.is_some() {
                 pool.count_retry();
             }
             let address = lease.address();
-            let upstream = if let Some(upstream) = self.worker.upstreams.take(address) {
+            let kept = if distrust_idle {
+                None
+            } else {
+                self.worker.upstreams.take(address)
+            };
+            let upstream = if let Some(upstream) = kept {
                 edge.metrics.upstream_reuses.inc();
                 Ok(upstream)
             } else {
@@ -348,9 +354,15 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 }
             };
             any_sent |= failure != Failure::NeverSent;
-            tried.push(lease.id());
-            // A kept connection that was closed meanwhile says nothing against its upstream, and costs no budget.
-            let was_stale = failure == Failure::Broken && upstream.is_reused;
+            // A kept connection that was closed meanwhile says nothing against its upstream: once, this costs neither an
+            // attempt nor the budget, and the next try makes a connection of its own.
+            let was_stale =
+                !distrust_idle && failure == Failure::Broken && upstream.is_reused;
+            if was_stale {
+                distrust_idle = true;
+            } else {
+                tried.push(lease.id());
+            }
             let again = repeatable.allows(failure, attempts, any_sent)
                 && (was_stale || failure == Failure::NeverSent || pool.may_retry());
             drop(lease);
