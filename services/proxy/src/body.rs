@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::{lease::Lease, metrics::FailureReason};
+use crate::{admission::Ticket, lease::Lease, metrics::FailureReason};
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -105,25 +105,32 @@ impl Payload {
 #[derive(Debug)]
 pub struct ResponseBody {
     inner: Incoming,
-    lease: Option<Lease>,
+    held: Option<Held>,
     stall_limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
+/// What is given back at the end of an answer.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub lease: Lease,
+    pub _ticket: Ticket,
+}
+
 impl ResponseBody {
-    pub(crate) fn new(inner: Incoming, lease: Lease, stall_limit: Duration) -> Self {
-        let lease = (!inner.is_end_stream()).then_some(lease);
+    pub(crate) fn new(inner: Incoming, held: Held, stall_limit: Duration) -> Self {
+        let held = (!inner.is_end_stream()).then_some(held);
         Self {
             inner,
-            lease,
+            held,
             stall_limit,
             stalled: None,
         }
     }
 
     fn fail(&mut self, reason: FailureReason, cause: &dyn std::fmt::Display) {
-        if let Some(mut lease) = self.lease.take() {
-            lease.failed(reason, cause);
+        if let Some(mut held) = self.held.take() {
+            held.lease.failed(reason, cause);
         }
     }
 }
@@ -142,7 +149,7 @@ impl Body for ResponseBody {
             return Poll::Ready(match frame {
                 Some(Ok(frame)) => {
                     if this.inner.is_end_stream() {
-                        this.lease = None;
+                        this.held = None;
                     }
                     Some(Ok(frame))
                 }
@@ -151,7 +158,7 @@ impl Body for ResponseBody {
                     Some(Err(error.into()))
                 }
                 None => {
-                    this.lease = None;
+                    this.held = None;
                     None
                 }
             });

@@ -54,7 +54,7 @@ pub(crate) async fn watch(pool: Pool, upstream: Arc<Upstream>) {
         let started = Instant::now();
         let settings = pool.check_settings();
         let answer = tokio::time::timeout(settings.timeout, check(&upstream, &settings.path)).await;
-        upstream.checked(started.elapsed());
+        pool.checked(&upstream, started.elapsed());
         let observation = match answer {
             Ok(Ok(Answer { status, instance })) => {
                 if let Some(instance) = instance {

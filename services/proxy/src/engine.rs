@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, header,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
     request::Parts,
     uri::{Authority, Scheme},
 };
@@ -17,15 +17,18 @@ use hyper_util::{
 };
 
 use crate::{
-    body::{BoxError, OutgoingBody, Payload, ResponseBody},
+    admission::{Outcome, Priority, Ticket},
+    body::{BoxError, Held, OutgoingBody, Payload, ResponseBody},
     edge::Arrival,
     error::ForwardError,
     headers::{self, Forwarded},
     lease::Lease,
+    limit::class_of,
     metrics::FailureReason,
     pool::Pool,
     retry::{Failure, RETRY_OWNER, Repeatable},
-    selection::Selection,
+    selection::{Selection, Unavailable},
+    sticky,
 };
 
 /// How a forwarder behaves, whatever the request.
@@ -161,6 +164,12 @@ impl Forwarder {
             .extensions
             .get::<Arrival>()
             .is_some_and(|arrival| arrival.is_encrypted);
+        let key = self
+            .pool
+            .hash_on()
+            .and_then(|on| on.key(&head.headers, options.client, options.forwarded));
+        let sticks = self.pool.sticky();
+        let sent = sticks.then(|| sticky::read(&head.headers)).flatten();
         headers::forward_origin(
             &mut head.headers,
             options.client,
@@ -168,6 +177,7 @@ impl Forwarder {
             options.forwarded,
         );
 
+        self.pool.count_request();
         let deadline = tokio::time::Instant::from_std(options.deadline);
         let mut payload =
             tokio::time::timeout_at(deadline, Payload::new(body, self.settings.replay_limit))
@@ -176,6 +186,7 @@ impl Forwarder {
                 .map_err(|source| ForwardError::RequestBody { source })?;
         let repeatable = Repeatable::new(&head.method, &head.headers, payload.is_replayable());
 
+        let mut ticket = self.admit(&head, options.deadline).await?;
         let mut tried: Vec<u64> = Vec::new();
         let mut any_sent = false;
         let mut last: Option<(String, Attempt)> = None;
@@ -184,13 +195,15 @@ impl Forwarder {
             let selection = Selection {
                 avoid: &tried,
                 last_resort: any_sent,
-                ..Selection::default()
+                key,
+                sticky: sent,
             };
-            let Ok(mut lease) = self.pool.pick(&selection) else {
-                return Err(self.gave_up(last));
+            let mut lease = match self.pool.pick(&selection) {
+                Ok(lease) => lease,
+                Err(unavailable) => return Err(self.gave_up(last, unavailable)),
             };
             let Some(body) = payload.take() else {
-                return Err(self.gave_up(last));
+                return Err(self.gave_up(last, Unavailable::NoneHealthy));
             };
             let attempts = u32::try_from(tried.len())
                 .unwrap_or(u32::MAX)
@@ -203,7 +216,20 @@ impl Forwarder {
                 self.outgoing(&head, lease.authority(), body, options.deadline, any_sent)?;
             let attempt =
                 match tokio::time::timeout_at(deadline, self.client.request(outgoing)).await {
-                    Ok(Ok(response)) => return Ok(self.answer(response, lease, attempts)),
+                    Ok(Ok(response)) => {
+                        ticket.finish(match response.status() {
+                            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                                Outcome::Overloaded
+                            }
+                            _ => Outcome::Answered,
+                        });
+                        let serves = lease.sticky_value();
+                        let mut response = self.answer(response, lease, ticket, attempts);
+                        if sticks && sent != Some(serves) {
+                            sticky::write(response.headers_mut(), serves);
+                        }
+                        return Ok(response);
+                    }
                     Ok(Err(error)) => match payload.read_failure() {
                         Some(source) => return Err(ForwardError::RequestBody { source }),
                         None if error.is_connect() => Attempt {
@@ -223,16 +249,35 @@ impl Forwarder {
             note(&mut lease, &attempt);
             any_sent |= attempt.failure != Failure::NeverSent;
             tried.push(lease.id());
-            let again = repeatable.allows(attempt.failure, attempts, any_sent);
+            if attempt.failure == Failure::TimedOut {
+                ticket.finish(Outcome::Overloaded);
+            }
+            let again = repeatable.allows(attempt.failure, attempts, any_sent)
+                // What was never sent adds load to nobody.
+                && (attempt.failure == Failure::NeverSent || self.pool.may_retry());
             // Once the request was sent somewhere, a later refusal must not make it look as if it never was.
             if attempt.failure != Failure::NeverSent || !any_sent {
                 last = Some((lease.name().to_string(), attempt));
             }
             drop(lease);
             if !again {
-                return Err(self.gave_up(last));
+                return Err(self.gave_up(last, Unavailable::NoneHealthy));
             }
         }
+    }
+
+    /// Waits for the request's turn, if there is a limit.
+    async fn admit(&self, head: &Parts, deadline: Instant) -> Result<Ticket, ForwardError> {
+        let admission = self.pool.admission();
+        let mut ticket = admission
+            .acquire(Priority::Normal, deadline)
+            .await
+            .map_err(|shed| ForwardError::Shed {
+                pool: self.pool.name().to_owned(),
+                retry_after: shed.retry_after,
+            })?;
+        ticket.set_class(class_of(head.method.as_str(), head.uri.path()));
+        Ok(ticket)
     }
 
     /// The request for one attempt.
@@ -277,6 +322,7 @@ impl Forwarder {
         &self,
         response: Response<Incoming>,
         mut lease: Lease,
+        ticket: Ticket,
         attempts: u32,
     ) -> Response<ResponseBody> {
         lease.answered(
@@ -294,16 +340,24 @@ impl Forwarder {
         head.extensions.insert(served);
         Response::from_parts(
             head,
-            ResponseBody::new(body, lease, self.settings.stall_limit),
+            ResponseBody::new(
+                body,
+                Held {
+                    lease,
+                    _ticket: ticket,
+                },
+                self.settings.stall_limit,
+            ),
         )
     }
 
-    fn gave_up(&self, last: Option<(String, Attempt)>) -> ForwardError {
+    fn gave_up(&self, last: Option<(String, Attempt)>, unavailable: Unavailable) -> ForwardError {
         let retry_after = self.pool.retry_after();
         let Some((upstream, Attempt { failure, source })) = last else {
-            return ForwardError::NoneHealthy {
-                pool: self.pool.name().to_owned(),
-                retry_after,
+            let pool = self.pool.name().to_owned();
+            return match unavailable {
+                Unavailable::NoneHealthy => ForwardError::NoneHealthy { pool, retry_after },
+                Unavailable::BreakersOpen => ForwardError::BreakersOpen { pool, retry_after },
             };
         };
         match failure {

@@ -13,6 +13,12 @@ pub enum ForwardError {
     /// Nobody in the pool takes requests: 503.
     #[error("no instance of {pool} is healthy")]
     NoneHealthy { pool: String, retry_after: Duration },
+    /// Those that would take requests have not been answering, and it is not yet time to try again: 503.
+    #[error("the circuit breakers of {pool} are open")]
+    BreakersOpen { pool: String, retry_after: Duration },
+    /// Too many requests are on their way already, so nobody has seen this one: 503.
+    #[error("too many requests are on their way to {pool}")]
+    Shed { pool: String, retry_after: Duration },
     /// Nobody could be reached, so nobody has seen the request: 503.
     #[error("{upstream} cannot be reached")]
     Unreachable {
@@ -48,7 +54,10 @@ impl ForwardError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NoneHealthy { .. } | Self::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoneHealthy { .. }
+            | Self::BreakersOpen { .. }
+            | Self::Shed { .. }
+            | Self::Unreachable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Broken { .. } => StatusCode::BAD_GATEWAY,
             Self::RequestBody { .. } | Self::AmbiguousFraming | Self::Target(_) => {
@@ -88,6 +97,14 @@ impl From<ForwardError> for Problem {
             ForwardError::NoneHealthy { pool, retry_after } => Self::unavailable(format!(
                 "No {pool} instance is available; try again shortly"
             ))
+            .retry_after(retry_after),
+            ForwardError::BreakersOpen { pool, retry_after } => Self::unavailable(format!(
+                "No {pool} instance has been answering; the request was not carried out, try again shortly"
+            ))
+            .retry_after(retry_after),
+            ForwardError::Shed { retry_after, .. } => Self::unavailable(
+                "Too many requests are on their way; this one was not carried out, try again shortly",
+            )
             .retry_after(retry_after),
             ForwardError::Unreachable { retry_after, .. } => Self::unavailable(
                 "No instance could be reached; the request was not carried out, try again shortly",

@@ -1,6 +1,6 @@
 //! What of a message's head goes on to the next hop, and what this hop adds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -88,6 +88,14 @@ pub fn is_ambiguously_framed(headers: &HeaderMap) -> bool {
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The address that the hop in front says it was asked from: the last of `X-Forwarded-For`.
+#[must_use]
+pub fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let chain = headers.get_all(&X_FORWARDED_FOR).iter().next_back()?;
+    let last = chain.to_str().ok()?.rsplit(',').next()?;
+    last.trim().parse().ok()
 }
 
 /// Says who asked, how, and for which host; `Host` itself is left to the caller, who knows the next hop.

@@ -34,26 +34,42 @@
 
 pub mod admission;
 pub mod body;
+pub mod breaker;
+pub mod budget;
+pub mod chance;
 pub mod check;
 pub mod edge;
 mod engine;
 mod error;
+pub mod explain;
+pub mod gate;
+mod gauges;
 pub mod hash;
 pub mod headers;
 pub mod health;
+mod host;
 pub mod http1;
+pub mod latency;
 mod lease;
+pub mod limit;
 mod metrics;
+pub mod outlier;
 pub mod policy;
 mod pool;
 pub mod retry;
+mod roster;
 mod selection;
+pub mod settings;
+pub mod slow_start;
 mod snapshot;
 pub mod sticky;
 mod upstream;
 
-pub use admission::{Admission, Outcome, Priority, Shed, ShedReason, Ticket};
+pub use admission::{
+    Admission, AdmissionSettings, AdmissionSnapshot, Outcome, Priority, Shed, ShedReason, Ticket,
+};
 pub use body::{BoxError, ResponseBody};
+pub use breaker::BreakerState;
 pub use check::CheckSettings;
 pub use engine::{ForwardOptions, Forwarder, ForwarderSettings, Served};
 pub use error::ForwardError;
@@ -61,7 +77,9 @@ pub use headers::Forwarded;
 pub use health::{State, Thresholds};
 pub use lease::Lease;
 pub use metrics::{FailureReason, Metrics};
+pub use policy::PolicyKind;
 pub use pool::{Pool, PoolSettings};
 pub use selection::{HashOn, Selection, Unavailable};
+pub use settings::{Balancing, Invalid};
 pub use snapshot::{Failures, PoolSnapshot, UpstreamSnapshot};
 pub use sticky::STICKY_COOKIE;

@@ -4,8 +4,15 @@ use std::fmt::Write;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family},
     registry::Registry,
+};
+
+use crate::{
+    admission::{ShedCounters, ShedReason},
+    gauges::Gauges,
+    outlier::EjectionReason,
+    pool::Pool,
 };
 
 /// Why an attempt at an upstream counts as failed.
@@ -53,19 +60,37 @@ struct FailureLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabels {
+pub(crate) struct PoolLabels {
+    pub pool: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EjectionLabels {
     pool: String,
+    upstream: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShedLabels {
+    pool: String,
+    reason: &'static str,
 }
 
 /// The families all pools of a process share: make it once, register it once, give it to every pool.
+///
+/// Counters are kept; gauges are read from the pools when they are asked for, so that they are right at that moment and cost
+/// the requests nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     requests: Family<UpstreamLabels, Counter>,
     failures: Family<FailureLabels, Counter>,
-    up: Family<UpstreamLabels, Gauge>,
-    in_flight: Family<UpstreamLabels, Gauge>,
-    weight: Family<UpstreamLabels, Gauge>,
+    ejections: Family<EjectionLabels, Counter>,
+    breaker_opened: Family<UpstreamLabels, Counter>,
     retries: Family<PoolLabels, Counter>,
+    retries_denied: Family<PoolLabels, Counter>,
+    shed: Family<ShedLabels, Counter>,
+    pools: Gauges,
 }
 
 impl Metrics {
@@ -84,26 +109,37 @@ impl Metrics {
             metrics.failures.clone(),
         );
         registry.register(
-            "recarga_upstream_up",
-            "1 when the upstream takes requests",
-            metrics.up.clone(),
+            "recarga_upstream_ejections",
+            "Times an upstream was left out because it failed more than the others, by reason",
+            metrics.ejections.clone(),
         );
         registry.register(
-            "recarga_upstream_in_flight",
-            "Requests an upstream is serving now, as seen from here",
-            metrics.in_flight.clone(),
-        );
-        registry.register(
-            "recarga_upstream_weight",
-            "An upstream's share relative to the others that are up",
-            metrics.weight.clone(),
+            "recarga_upstream_breaker_opened",
+            "Times an upstream's circuit breaker opened because it did not answer",
+            metrics.breaker_opened.clone(),
         );
         registry.register(
             "recarga_retries",
             "Requests sent again to another upstream",
             metrics.retries.clone(),
         );
+        registry.register(
+            "recarga_retries_denied",
+            "Requests not sent again because the retry budget was spent",
+            metrics.retries_denied.clone(),
+        );
+        registry.register(
+            "recarga_admission_shed",
+            "Requests turned away because too many were on their way, by reason",
+            metrics.shed.clone(),
+        );
+        registry.register_collector(Box::new(metrics.pools.clone()));
         metrics
+    }
+
+    /// Adds a pool whose gauges are told from now on, until it is gone.
+    pub(crate) fn watch(&self, pool: &Pool) {
+        self.pools.add(pool);
     }
 
     pub(crate) fn retries(&self, pool: &str) -> Counter {
@@ -112,27 +148,48 @@ impl Metrics {
         })
     }
 
-    pub(crate) fn upstream(&self, pool: &str, upstream: &str) -> UpstreamMetrics {
+    pub(crate) fn retries_denied(&self, pool: &str) -> Counter {
+        self.retries_denied.get_or_create_owned(&PoolLabels {
+            pool: pool.to_owned(),
+        })
+    }
+
+    pub(crate) fn shed(&self, pool: &str) -> ShedCounters {
+        let counter = |reason: ShedReason| {
+            self.shed.get_or_create_owned(&ShedLabels {
+                pool: pool.to_owned(),
+                reason: reason.as_str(),
+            })
+        };
+        ShedCounters {
+            queue_full: counter(ShedReason::QueueFull),
+            waited_too_long: counter(ShedReason::WaitedTooLong),
+            deadline: counter(ShedReason::Deadline),
+        }
+    }
+
+    pub(crate) fn upstream(&self, pool: &str, upstream: &str) -> UpstreamSeries {
         let labels = UpstreamLabels {
             pool: pool.to_owned(),
             upstream: upstream.to_owned(),
         };
         let failure = |reason| {
-            self.failures.get_or_create_owned(&FailureLabels {
-                pool: pool.to_owned(),
-                upstream: upstream.to_owned(),
-                reason,
-            })
+            self.failures
+                .get_or_create_owned(&labels.of_failure(reason))
         };
-        UpstreamMetrics {
+        let ejection = |reason| {
+            self.ejections
+                .get_or_create_owned(&labels.of_ejection(reason))
+        };
+        UpstreamSeries {
             requests: self.requests.get_or_create_owned(&labels),
             connect: failure(FailureReason::Connect),
             timeout: failure(FailureReason::Timeout),
             reset: failure(FailureReason::Reset),
             status: failure(FailureReason::Status),
-            up: self.up.get_or_create_owned(&labels),
-            in_flight: self.in_flight.get_or_create_owned(&labels),
-            weight: self.weight.get_or_create_owned(&labels),
+            ejected_for_failures: ejection(EjectionReason::ConsecutiveFailures),
+            ejected_for_rate: ejection(EjectionReason::SuccessRate),
+            breaker_opened: self.breaker_opened.get_or_create_owned(&labels),
             labels,
         }
     }
@@ -140,39 +197,54 @@ impl Metrics {
     /// Forgets an upstream that is gone for good, or was renamed.
     pub(crate) fn remove(&self, labels: &UpstreamLabels) {
         self.requests.remove(labels);
-        self.up.remove(labels);
-        self.in_flight.remove(labels);
-        self.weight.remove(labels);
+        self.breaker_opened.remove(labels);
         for reason in [
             FailureReason::Connect,
             FailureReason::Timeout,
             FailureReason::Reset,
             FailureReason::Status,
         ] {
-            self.failures.remove(&FailureLabels {
-                pool: labels.pool.clone(),
-                upstream: labels.upstream.clone(),
-                reason,
-            });
+            self.failures.remove(&labels.of_failure(reason));
+        }
+        for reason in EjectionReason::ALL {
+            self.ejections.remove(&labels.of_ejection(reason));
         }
     }
 }
 
-/// The series of one upstream.
+impl UpstreamLabels {
+    fn of_failure(&self, reason: FailureReason) -> FailureLabels {
+        FailureLabels {
+            pool: self.pool.clone(),
+            upstream: self.upstream.clone(),
+            reason,
+        }
+    }
+
+    fn of_ejection(&self, reason: EjectionReason) -> EjectionLabels {
+        EjectionLabels {
+            pool: self.pool.clone(),
+            upstream: self.upstream.clone(),
+            reason: reason.as_str(),
+        }
+    }
+}
+
+/// The counters of one upstream.
 #[derive(Clone, Debug)]
-pub(crate) struct UpstreamMetrics {
+pub(crate) struct UpstreamSeries {
     pub labels: UpstreamLabels,
     pub requests: Counter,
     connect: Counter,
     timeout: Counter,
     reset: Counter,
     status: Counter,
-    pub up: Gauge,
-    pub in_flight: Gauge,
-    pub weight: Gauge,
+    ejected_for_failures: Counter,
+    ejected_for_rate: Counter,
+    pub breaker_opened: Counter,
 }
 
-impl UpstreamMetrics {
+impl UpstreamSeries {
     pub fn failures(&self, reason: FailureReason) -> &Counter {
         match reason {
             FailureReason::Connect => &self.connect,
@@ -181,35 +253,79 @@ impl UpstreamMetrics {
             FailureReason::Status => &self.status,
         }
     }
+
+    pub fn ejections(&self, reason: EjectionReason) -> &Counter {
+        match reason {
+            EjectionReason::ConsecutiveFailures => &self.ejected_for_failures,
+            EjectionReason::SuccessRate => &self.ejected_for_rate,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use kit::discovery::Endpoint;
+
     use super::*;
+    use crate::{pool::PoolSettings, selection::Selection};
+
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text
+    }
 
     #[test]
     fn series_carry_the_documented_names() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let upstream = metrics.upstream("gateway", "gateway-1");
-        upstream.requests.inc();
-        upstream.failures(FailureReason::Connect).inc();
-        upstream.up.set(1);
-        metrics.retries("gateway").inc();
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let pool = Pool::new(PoolSettings::new("gateway"), &metrics);
+        let endpoint = |port, name: &str| Endpoint {
+            name: Some(name.to_owned()),
+            address: ([127, 0, 0, 1], port).into(),
+        };
+        // Two of one name, as while an instance moves: told once.
+        pool.set_endpoints(&[
+            endpoint(1, "gateway-1"),
+            endpoint(2, "gateway-2"),
+            endpoint(3, "gateway-2"),
+        ]);
+        let mut lease = pool.pick(&Selection::default()).unwrap();
+        pool.count_retry();
+        lease.failed(FailureReason::Reset, &"broken");
+        let text_now = text(&registry);
         for line in [
             r#"recarga_upstream_requests_total{pool="gateway",upstream="gateway-1"} 1"#,
-            r#"recarga_upstream_failures_total{pool="gateway",upstream="gateway-1",reason="connect"} 1"#,
-            r#"recarga_upstream_up{pool="gateway",upstream="gateway-1"} 1"#,
-            r#"recarga_upstream_in_flight{pool="gateway",upstream="gateway-1"} 0"#,
+            r#"recarga_upstream_failures_total{pool="gateway",upstream="gateway-1",reason="reset"} 1"#,
+            r#"recarga_upstream_ejections_total{pool="gateway",upstream="gateway-1",reason="success_rate"} 0"#,
+            r#"recarga_upstream_breaker_opened_total{pool="gateway",upstream="gateway-1"} 0"#,
+            r#"recarga_upstream_up{pool="gateway",upstream="gateway-1"} 0"#,
+            r#"recarga_upstream_in_flight{pool="gateway",upstream="gateway-1"} 1"#,
+            r#"recarga_upstream_weight{pool="gateway",upstream="gateway-1"} 1"#,
+            r#"recarga_upstream_effective_weight{pool="gateway",upstream="gateway-1"} 1.0"#,
+            r#"recarga_upstream_ejected{pool="gateway",upstream="gateway-1"} 0"#,
+            r#"recarga_upstream_breaker_state{pool="gateway",upstream="gateway-1"} 0"#,
+            r#"recarga_upstream_ewma_seconds{pool="gateway",upstream="gateway-1"} "#,
+            r#"recarga_panic{pool="gateway"} 0"#,
+            r#"recarga_admission_limit{pool="gateway"} 0"#,
+            r#"recarga_admission_in_flight{pool="gateway"} 0"#,
+            r#"recarga_admission_queued{pool="gateway"} 0"#,
+            r#"recarga_admission_shed_total{pool="gateway",reason="queue_full"} 0"#,
             r#"recarga_retries_total{pool="gateway"} 1"#,
+            r#"recarga_retries_denied_total{pool="gateway"} 0"#,
         ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
+            assert!(text_now.contains(line), "{line} is missing in\n{text_now}");
         }
-        metrics.remove(&upstream.labels);
-        text.clear();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(!text.contains("gateway-1"), "{text}");
+        let weights = r#"recarga_upstream_weight{pool="gateway",upstream="gateway-2"}"#;
+        assert_eq!(text_now.matches(weights).count(), 1, "{text_now}");
+        drop(lease);
+        assert!(
+            text(&registry)
+                .contains(r#"recarga_upstream_in_flight{pool="gateway",upstream="gateway-1"} 0"#)
+        );
+        pool.set_endpoints(&[endpoint(2, "gateway-2")]);
+        assert!(!text(&registry).contains("gateway-1"));
+        drop(pool);
+        assert!(!text(&registry).contains(r#"recarga_panic{pool="gateway"}"#));
     }
 }

@@ -1,23 +1,33 @@
-//! A pool: the upstreams of one role as discovery knows them, who of them may be picked, and the policy that picks.
+//! A pool: the upstreams of one role as discovery knows them, and the way to one of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use kit::discovery::Endpoint;
 use prometheus_client::metrics::counter::Counter;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     admission::Admission,
     check::{self, CheckSettings},
+    explain::ExplainedPick,
     health::{Observation, State, Thresholds},
+    host::Host,
     lease::Lease,
-    metrics::Metrics,
-    policy::{Candidate, Policy, RoundRobin},
+    metrics::{FailureReason, Metrics},
+    policy::PolicyKind,
+    roster::{Attempt, Roster},
     selection::{HashOn, Selection, Unavailable},
+    settings::{Balancing, Invalid},
     snapshot::PoolSnapshot,
     upstream::Upstream,
 };
@@ -29,16 +39,19 @@ pub struct PoolSettings {
     pub name: String,
     pub thresholds: Thresholds,
     pub check: CheckSettings,
+    /// How it balances at first; see [`Pool::update_balancing`]. What is not [valid](Balancing::validate) is not used well.
+    pub balancing: Balancing,
 }
 
 impl PoolSettings {
-    /// Checks every 500 ms, down after two failures, up after one pass.
+    /// Checks every 500 ms, down after two failures, up after one pass; round robin.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             thresholds: Thresholds::default(),
             check: CheckSettings::default(),
+            balancing: Balancing::default(),
         }
     }
 }
@@ -49,26 +62,46 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    name: Arc<str>,
-    settings: PoolSettings,
-    metrics: Metrics,
-    retries: Counter,
-    admission: Admission,
-    members: Mutex<Members>,
-    changes: watch::Sender<u64>,
+/// A pool that may be gone.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakPool(Weak<Shared>);
+
+impl WeakPool {
+    pub fn upgrade(&self) -> Option<Pool> {
+        self.0.upgrade().map(|shared| Pool { shared })
+    }
 }
 
 #[derive(Debug)]
-struct Members {
-    /// Ordered by id, which is the order of discovery.
-    upstreams: Vec<Arc<Upstream>>,
-    next_id: u64,
-    policy: Box<dyn Policy>,
-    /// Kept between picks so that a pick allocates nothing.
-    candidates: Vec<Candidate>,
-    positions: Vec<usize>,
+struct Shared {
+    name: Arc<str>,
+    check: CheckSettings,
+    retries: Counter,
+    admission: Admission,
+    /// Requests that the retry budget does not know of yet; the next pick tells it.
+    requests: AtomicU64,
+    face: ArcSwap<Face>,
+    roster: Mutex<Roster>,
+    /// Held while settings change, so that of two changes none is lost.
+    changing: Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+/// What every request asks for before it picks.
+#[derive(Debug)]
+struct Face {
+    hash_on: Option<Arc<HashOn>>,
+    sticky: bool,
+}
+
+impl Face {
+    fn new(balancing: &Balancing) -> Self {
+        let hashes = balancing.policy == PolicyKind::ConsistentHash;
+        Self {
+            hash_on: hashes.then(|| Arc::new(balancing.hash_on.clone())),
+            sticky: balancing.sticky,
+        }
+    }
 }
 
 impl Pool {
@@ -76,23 +109,33 @@ impl Pool {
     #[must_use]
     pub fn new(settings: PoolSettings, metrics: &Metrics) -> Self {
         let name: Arc<str> = Arc::from(settings.name.as_str());
-        Self {
+        let balancing = settings.balancing;
+        let pool = Self {
             shared: Arc::new(Shared {
                 retries: metrics.retries(&name),
+                admission: Admission::new(&balancing.admission, metrics.shed(&name)),
+                requests: AtomicU64::new(0),
+                face: ArcSwap::from_pointee(Face::new(&balancing)),
+                roster: Mutex::new(Roster::new(
+                    &name,
+                    settings.thresholds,
+                    balancing,
+                    metrics,
+                    rand::random(),
+                    Instant::now(),
+                )),
+                changing: Mutex::new(()),
+                check: settings.check,
                 name,
-                settings,
-                metrics: metrics.clone(),
-                admission: Admission::default(),
-                members: Mutex::new(Members {
-                    upstreams: Vec::new(),
-                    next_id: 0,
-                    policy: Box::new(RoundRobin::default()),
-                    candidates: Vec::new(),
-                    positions: Vec::new(),
-                }),
                 changes: watch::Sender::new(0),
             }),
-        }
+        };
+        metrics.watch(&pool);
+        pool
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakPool {
+        WeakPool(Arc::downgrade(&self.shared))
     }
 
     /// Follows discovery and checks every upstream, until `stop`. Run it as a background task of the service.
@@ -122,131 +165,54 @@ impl Pool {
 
     /// Makes the pool equal to `endpoints`. Upstreams that stay keep everything known of them.
     pub fn set_endpoints(&self, endpoints: &[Endpoint]) {
-        let mut members = self.members();
-        let is_same = |upstream: &Upstream, endpoint: &Endpoint| {
-            upstream.address == endpoint.address
-                && match &endpoint.name {
-                    Some(name) => upstream.is_named() && **name == *upstream.name(),
-                    None => !upstream.is_named(),
-                }
-        };
-        let (stay, leave): (Vec<_>, Vec<_>) = std::mem::take(&mut members.upstreams)
-            .into_iter()
-            .partition(|upstream| endpoints.iter().any(|endpoint| is_same(upstream, endpoint)));
-        let mut changed = !leave.is_empty();
-        members.upstreams = stay;
-        for upstream in leave {
-            // An instance that came back at another address goes on under its name, series included.
-            let name = upstream.name();
-            let renewed = endpoints
-                .iter()
-                .any(|endpoint| endpoint.name.as_deref() == Some(&*name))
-                || members
-                    .upstreams
-                    .iter()
-                    .any(|upstream| upstream.name() == name);
-            upstream.retire(renewed);
-            tracing::info!(pool = %self.shared.name, upstream = %name, address = %upstream.address, "upstream left");
-        }
-        for endpoint in endpoints {
-            if members
-                .upstreams
-                .iter()
-                .any(|upstream| is_same(upstream, endpoint))
-            {
-                continue;
-            }
-            let id = members.next_id;
-            members.next_id += 1;
-            let shared = &self.shared;
-            let upstream = Upstream::new(
-                id,
-                &shared.name,
-                endpoint.address,
-                endpoint.name.as_deref(),
-                shared.settings.thresholds,
-                &shared.metrics,
-            );
-            tracing::info!(pool = %shared.name, upstream = %upstream.name(), address = %endpoint.address, "upstream discovered");
-            members.upstreams.push(Arc::new(upstream));
-            changed = true;
-        }
-        drop(members);
-        if changed {
+        if self.roster().set_endpoints(endpoints, Instant::now()) {
             self.changed();
         }
     }
 
     /// Picks an upstream for one attempt and counts it as in flight there until the lease is dropped.
     ///
-    /// Those that are up come first; when there are none, those of which nothing is known yet. One of `avoid` is picked only
-    /// if nobody else is left and `last_resort` allows it.
+    /// Those that are up come first; when there are none, those of which nothing is known yet, then those that are ejected. One
+    /// of `avoid` is picked only if nobody else is left and `last_resort` allows it.
     pub fn pick(&self, selection: &Selection<'_>) -> Result<Lease, Unavailable> {
-        let &Selection {
-            avoid, last_resort, ..
-        } = selection;
-        let mut members = self.members();
-        let rounds = [
-            (State::Up, false),
-            (State::Unknown, false),
-            (State::Up, true),
-            (State::Unknown, true),
-        ];
-        let rounds = if last_resort {
-            &rounds[..]
-        } else {
-            &rounds[..2]
-        };
-        for &(state, avoided_too) in rounds {
-            let Members {
-                upstreams,
-                policy,
-                candidates,
-                positions,
-                ..
-            } = &mut *members;
-            candidates.clear();
-            positions.clear();
-            for (position, upstream) in upstreams.iter().enumerate() {
-                if upstream.state() == state && (avoided_too || !avoid.contains(&upstream.id)) {
-                    candidates.push(Candidate {
-                        id: upstream.id,
-                        in_flight: upstream.in_flight(),
-                        weight: upstream.weight(),
-                    });
-                    positions.push(position);
-                }
-            }
-            if let Some(picked) = policy.pick(candidates) {
-                return Ok(Lease::new(
-                    self.clone(),
-                    Arc::clone(&upstreams[positions[picked]]),
-                ));
-            }
+        let now = Instant::now();
+        let mut roster = self.roster();
+        let requests = self.shared.requests.swap(0, Ordering::Relaxed);
+        if requests > 0 {
+            roster.count_requests(requests, now);
         }
-        Err(Unavailable::NoneHealthy)
+        let picked = roster.pick(selection, now);
+        drop(roster);
+        Ok(Lease::new(self.clone(), picked?, now))
     }
 
     /// What of a request [`Selection::key`] is made of; `None` unless the policy hashes.
     #[must_use]
     pub fn hash_on(&self) -> Option<Arc<HashOn>> {
-        None
+        self.shared.face.load().hash_on.clone()
     }
 
-    /// Whether clients are to be sent back to the upstream that served them first, by the cookie [`STICKY_COOKIE`](crate::STICKY_COOKIE).
+    /// Whether clients are to be sent back to the upstream that served them first, by the cookie
+    /// [`STICKY_COOKIE`](crate::STICKY_COOKIE).
     #[must_use]
     pub fn sticky(&self) -> bool {
-        false
+        self.shared.face.load().sticky
     }
 
-    /// Asks the retry budget for one retry of a request that was sent; a refusal is counted.
+    /// Asks the retry budget for one retry of a request that was sent; a refusal is counted. One that was never sent needs no
+    /// budget: it adds load to nobody, and its attempts are limited.
     #[must_use]
     pub fn may_retry(&self) -> bool {
-        true
+        let now = Instant::now();
+        let mut roster = self.roster();
+        roster.count_requests(self.shared.requests.swap(0, Ordering::Relaxed), now);
+        roster.may_retry(now)
     }
 
     /// Earns retries: once for each request of a client, however many attempts it takes.
-    pub fn count_request(&self) {}
+    pub fn count_request(&self) {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+    }
 
     /// Counts one retry in the metrics.
     pub fn count_retry(&self) {
@@ -259,21 +225,53 @@ impl Pool {
         &self.shared.admission
     }
 
-    /// Takes in what was seen of an upstream.
-    pub(crate) fn observe(&self, upstream: &Upstream, observation: Observation) {
-        if upstream.observe(observation) {
+    pub(crate) fn answered(&self, attempt: Attempt, status: u16, retry_after: Option<Duration>) {
+        self.roster()
+            .answered(attempt, status, retry_after, Instant::now());
+    }
+
+    pub(crate) fn failed(
+        &self,
+        attempt: Attempt,
+        reason: FailureReason,
+        cause: &dyn fmt::Display,
+        was_answered: bool,
+    ) {
+        let changed = self
+            .roster()
+            .failed(attempt, reason, cause, was_answered, Instant::now());
+        if changed {
             self.changed();
         }
     }
 
+    pub(crate) fn abandoned(&self, attempt: Attempt) {
+        self.roster().abandoned(attempt, Instant::now());
+    }
+
+    /// Takes in what was seen of an upstream.
+    pub(crate) fn observe(&self, upstream: &Upstream, observation: Observation) {
+        let changed = self
+            .roster()
+            .observe(upstream.id, observation, Instant::now());
+        if changed {
+            self.changed();
+        }
+    }
+
+    pub(crate) fn checked(&self, upstream: &Upstream, took: Duration) {
+        self.roster().checked(upstream.id, took);
+    }
+
     pub(crate) fn learn_name(&self, upstream: &Upstream, name: &str) {
-        if upstream.learn_name(name) {
+        let learnt = self.roster().learn_name(upstream.id, name);
+        if learnt {
             self.changed();
         }
     }
 
     pub(crate) fn check_settings(&self) -> &CheckSettings {
-        &self.shared.settings.check
+        &self.shared.check
     }
 
     /// The name of the pool.
@@ -282,65 +280,102 @@ impl Pool {
         &self.shared.name
     }
 
-    /// How long a client should wait before it tries again when nobody is healthy: one round of checks, rounded up to a second.
+    /// How long a client should wait before it tries again when nobody can be picked: one round of checks, or until a circuit
+    /// breaker lets one try, rounded up to a second.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        Duration::from_secs(self.shared.settings.check.interval.as_secs().max(1))
+        let breakers = self.roster().breakers_open_for(Instant::now());
+        let wait = breakers.unwrap_or(self.shared.check.interval);
+        Duration::from_secs(wait.as_secs_f64().ceil() as u64).max(Duration::from_secs(1))
     }
 
     /// Whether anyone takes requests.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.members()
-            .upstreams
-            .iter()
-            .any(|upstream| upstream.state() == State::Up)
+        self.roster().is_healthy()
     }
 
     /// Every upstream by name, and whether it takes requests.
     #[must_use]
     pub fn health(&self) -> BTreeMap<String, bool> {
-        self.members()
-            .upstreams
-            .iter()
-            .map(|upstream| (upstream.name().to_string(), upstream.state() == State::Up))
-            .collect()
+        let is_up = |host: &Host| (host.name.to_string(), host.state() == State::Up);
+        self.roster().hosts().iter().map(is_up).collect()
     }
 
     /// The addresses of those that take requests, for calls that go to all of them.
     #[must_use]
     pub fn healthy_addresses(&self) -> Vec<SocketAddr> {
-        self.members()
-            .upstreams
+        self.roster()
+            .hosts()
             .iter()
-            .filter(|upstream| upstream.state() == State::Up)
-            .map(|upstream| upstream.address)
+            .filter(|host| host.state() == State::Up)
+            .map(|host| host.upstream.address)
             .collect()
     }
 
     /// Everything an operator may want to see.
     #[must_use]
     pub fn snapshot(&self) -> PoolSnapshot {
-        let members = self.members();
-        let total_weight = members
-            .upstreams
-            .iter()
-            .filter(|upstream| upstream.state() == State::Up)
-            .map(|upstream| upstream.weight())
-            .sum();
+        let now = Instant::now();
+        let admission = self.shared.admission.snapshot();
+        let roster = self.roster();
         PoolSnapshot {
             pool: self.shared.name.to_string(),
-            policy: members.policy.name().to_owned(),
+            policy: roster.balancing().policy,
+            sticky: roster.balancing().sticky,
+            panic: roster.is_panic(now),
             retries: self.shared.retries.get(),
-            upstreams: members
-                .upstreams
-                .iter()
-                .map(|upstream| upstream.snapshot(total_weight))
-                .collect(),
+            retries_denied: roster.retries_denied(),
+            admission,
+            upstreams: roster.upstreams(now),
         }
     }
 
-    /// Changes whenever an upstream comes, goes or changes state.
+    /// Why the last picks fell as they did, the newest first; at most 128 are remembered.
+    #[must_use]
+    pub fn explain(&self, limit: usize) -> Vec<ExplainedPick> {
+        self.roster().explain(limit, Instant::now())
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn balancing(&self) -> Arc<Balancing> {
+        Arc::clone(self.roster().balancing())
+    }
+
+    /// Merges a partial document over the settings in force (JSON Merge Patch) and applies the whole at once; requests on their
+    /// way are not touched. An invalid document changes nothing.
+    pub fn update_balancing(&self, patch: &Value) -> Result<Balancing, Invalid> {
+        let _changing = self
+            .shared
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let merged = self.balancing().merged(patch)?;
+        self.roster().apply(merged.clone(), Instant::now());
+        self.shared.face.store(Arc::new(Face::new(&merged)));
+        self.shared.admission.set(&merged.admission);
+        tracing::warn!(
+            pool = self.name(),
+            policy = merged.policy.name(),
+            "the balancing settings were changed"
+        );
+        self.changed();
+        Ok(merged)
+    }
+
+    /// Tells an upstream that it gets no new requests (what it has is finished), or that it does again; `false` when there is
+    /// none of this name. It holds until it is taken back, also when the instance comes back at another address.
+    #[must_use]
+    pub fn drain(&self, upstream: &str, drain: bool) -> bool {
+        let known = self.roster().drain(upstream, drain);
+        if known {
+            self.changed();
+        }
+        known
+    }
+
+    /// Changes whenever an upstream comes, goes or changes state, and with the settings.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
@@ -361,12 +396,14 @@ impl Pool {
     }
 
     fn upstreams(&self) -> Vec<Arc<Upstream>> {
-        self.members().upstreams.clone()
+        let roster = self.roster();
+        let upstreams = roster.hosts().iter();
+        upstreams.map(|host| Arc::clone(&host.upstream)).collect()
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
+    fn roster(&self) -> MutexGuard<'_, Roster> {
         self.shared
-            .members
+            .roster
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

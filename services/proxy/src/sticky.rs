@@ -1,5 +1,7 @@
 //! Sticky sessions: the cookie that sends a client back to the upstream that served it first.
 
+use http::{HeaderMap, HeaderValue, header};
+
 /// The cookie's name. Its value is [`encode`]d.
 pub const STICKY_COOKIE: &str = "recarga_upstream";
 
@@ -24,6 +26,32 @@ pub fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
         let (key, value) = pair.trim().split_once('=')?;
         (key == name).then_some(value)
     })
+}
+
+/// The sticky value a request came with.
+#[must_use]
+pub fn read(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .find_map(|value| decode(cookie(value, STICKY_COOKIE)?))
+}
+
+/// The value of a `Set-Cookie` header that makes the client stick; it ends with the browser's session.
+#[must_use]
+pub fn set_cookie(value: u64) -> String {
+    format!(
+        "{STICKY_COOKIE}={}; Path=/; HttpOnly; SameSite=Lax",
+        encode(value)
+    )
+}
+
+/// Tells the client of an answer to stick.
+pub fn write(headers: &mut HeaderMap, value: u64) {
+    if let Ok(cookie) = HeaderValue::from_str(&set_cookie(value)) {
+        headers.append(header::SET_COOKIE, cookie);
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +82,19 @@ mod tests {
         ] {
             assert_eq!(decode(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_set_is_read() {
+        let mut answer = HeaderMap::new();
+        write(&mut answer, 77);
+        let set = answer[header::SET_COOKIE].to_str().unwrap().to_owned();
+        let mut request = HeaderMap::new();
+        request.append(header::COOKIE, HeaderValue::from_static("other=1"));
+        assert_eq!(read(&request), None);
+        let sent = set.split(';').next().unwrap();
+        request.append(header::COOKIE, HeaderValue::from_str(sent).unwrap());
+        assert_eq!(read(&request), Some(77));
     }
 
     proptest! {

@@ -356,8 +356,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             any_sent |= failure != Failure::NeverSent;
             // A kept connection that was closed meanwhile says nothing against its upstream: once, this costs neither an
             // attempt nor the budget, and the next try makes a connection of its own.
-            let was_stale =
-                !distrust_idle && failure == Failure::Broken && upstream.is_reused;
+            let was_stale = !distrust_idle && failure == Failure::Broken && upstream.is_reused;
             if was_stale {
                 distrust_idle = true;
             } else {

@@ -1,6 +1,6 @@
 //! Round robin: each candidate in its turn.
 
-use super::{Candidate, Policy};
+use super::{Candidate, Policy, PolicyKind, Situation};
 
 /// Takes the candidates in order of id, starting again after the last.
 ///
@@ -12,7 +12,7 @@ pub struct RoundRobin {
 }
 
 impl Policy for RoundRobin {
-    fn pick(&mut self, candidates: &[Candidate]) -> Option<usize> {
+    fn pick(&mut self, candidates: &mut [Candidate], _: &Situation) -> Option<usize> {
         let next = match self.last {
             Some(last) => candidates
                 .iter()
@@ -25,8 +25,8 @@ impl Policy for RoundRobin {
         Some(next)
     }
 
-    fn name(&self) -> &'static str {
-        "round_robin"
+    fn kind(&self) -> PolicyKind {
+        PolicyKind::RoundRobin
     }
 }
 
@@ -34,26 +34,38 @@ impl Policy for RoundRobin {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::testing::{Stage, candidate, tally, weighted},
+        *,
+    };
 
     fn candidates(ids: &[u64]) -> Vec<Candidate> {
-        ids.iter()
-            .map(|&id| Candidate {
-                id,
-                in_flight: 0,
-                weight: 1,
-            })
-            .collect()
+        ids.iter().map(|&id| candidate(id, 1.0)).collect()
+    }
+
+    fn pick(policy: &mut RoundRobin, candidates: &mut [Candidate]) -> Option<usize> {
+        policy.pick(candidates, &Stage::new(0).situation(None))
     }
 
     /// Plays rounds of candidates and compares the ids picked.
     fn check(rounds: &[(&[u64], Option<u64>)]) {
         let mut policy = RoundRobin::default();
         for (number, (ids, expected)) in rounds.iter().enumerate() {
-            let candidates = candidates(ids);
-            let picked = policy.pick(&candidates).map(|index| candidates[index].id);
+            let mut candidates = candidates(ids);
+            let picked = pick(&mut policy, &mut candidates).map(|index| candidates[index].id);
             assert_eq!(picked, *expected, "round {number} of {rounds:?}");
         }
+    }
+
+    #[test]
+    fn a_million_picks_are_shared_within_one() {
+        // Whole rounds: the counts differ by one at most, whatever the weights say.
+        let taken = tally(
+            &mut RoundRobin::default(),
+            &mut weighted(&[1.0, 5.0, 2.0]),
+            1_000_000,
+        );
+        assert_eq!(taken, [333_334, 333_333, 333_333]);
     }
 
     #[test]
@@ -95,11 +107,11 @@ mod tests {
         #[test]
         fn shares_are_equal_within_one(count in 1_usize..12, picks in 1_usize..200) {
             let ids: Vec<u64> = (0..count as u64).collect();
-            let candidates = candidates(&ids);
+            let mut candidates = candidates(&ids);
             let mut policy = RoundRobin::default();
             let mut taken = vec![0_usize; count];
             for _ in 0..picks {
-                let index = policy.pick(&candidates).expect("there are candidates");
+                let index = pick(&mut policy, &mut candidates).expect("there are candidates");
                 taken[index] += 1;
             }
             let most = taken.iter().max().copied().unwrap_or(0);
@@ -112,7 +124,7 @@ mod tests {
             let mut policy = RoundRobin::default();
             for round in rounds {
                 let ids: Vec<u64> = round.into_iter().collect();
-                let picked = policy.pick(&candidates(&ids));
+                let picked = pick(&mut policy, &mut candidates(&ids));
                 match picked {
                     Some(index) => prop_assert!(index < ids.len()),
                     None => prop_assert!(ids.is_empty()),
@@ -127,7 +139,7 @@ mod tests {
             for mut round in rounds {
                 round.insert(always);
                 let ids: Vec<u64> = round.into_iter().collect();
-                let index = policy.pick(&candidates(&ids)).expect("there is at least one");
+                let index = pick(&mut policy, &mut candidates(&ids)).expect("there is at least one");
                 since = if ids[index] == always { 0 } else { since + 1 };
                 prop_assert!(since < 10, "passed over {since} times");
             }

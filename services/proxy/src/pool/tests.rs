@@ -179,13 +179,13 @@ fn the_snapshot_tells_the_expected_share() {
         "gateway-3",
         Observation::Unreachable("refused".into()),
     );
-    let shares: Vec<f64> = pool
+    let shares: Vec<Option<f64>> = pool
         .snapshot()
         .upstreams
         .iter()
         .map(|upstream| upstream.expected_share)
         .collect();
-    assert_eq!(shares, [0.5, 0.5, 0.0]);
+    assert_eq!(shares, [Some(0.5), Some(0.5), Some(0.0)]);
     assert_eq!(pool.snapshot().upstreams[2].reason, "unreachable: refused");
     let text = serde_json::to_string(&pool.snapshot()).unwrap();
     assert!(text.contains(r#""state":"down""#), "{text}");
