@@ -1,5 +1,7 @@
 //! HTTP/2 and TLS at the front door, and what is thrown at them.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

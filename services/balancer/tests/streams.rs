@@ -1,5 +1,7 @@
 //! Bodies on their way: in pieces, both ways at once, early, late, without an end, and under another protocol.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 mod support;
 
 use support::{

@@ -491,10 +491,11 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
     }
 }
 
-fn nobody(pool: &Pool, _unavailable: Unavailable) -> ForwardError {
-    ForwardError::NoneHealthy {
-        pool: pool.name().to_owned(),
-        retry_after: pool.retry_after(),
+fn nobody(pool: &Pool, unavailable: Unavailable) -> ForwardError {
+    let (retry_after, pool) = (pool.retry_after(), pool.name().to_owned());
+    match unavailable {
+        Unavailable::NoneHealthy => ForwardError::NoneHealthy { pool, retry_after },
+        Unavailable::BreakersOpen => ForwardError::BreakersOpen { pool, retry_after },
     }
 }
 

@@ -1,8 +1,9 @@
 //! Bodies out of their framing.
 
 use super::Framing;
+use super::field::{Kind, LONGEST_NAME};
 use super::refusal::Refusal;
-use super::scan::{is_token_byte, is_value_byte};
+use super::scan::{is_odd, is_token_byte, is_value_byte};
 
 /// Bytes of a line that begins a chunk, its extensions included.
 const LONGEST_CHUNK_LINE: u32 = 1024;
@@ -50,6 +51,9 @@ pub struct Body {
     line: u32,
     extensions: u32,
     trailers: u32,
+    /// The beginning of the current trailer's name.
+    name: [u8; LONGEST_NAME],
+    name_length: usize,
 }
 
 impl Body {
@@ -66,6 +70,8 @@ impl Body {
             line: 0,
             extensions: 0,
             trailers: 0,
+            name: [0; LONGEST_NAME],
+            name_length: 0,
         }
     }
 
@@ -203,10 +209,27 @@ impl Body {
             (_, b'\n') => Err(Refusal::BareLf),
             (State::TrailerStart, b'\r') => Ok(State::LastLf),
             (State::TrailerStart, b' ' | b'\t') => Err(Refusal::ObsFold),
-            (State::TrailerStart | State::TrailerName, byte) if is_token_byte(byte) => {
+            (State::TrailerStart, byte) if is_token_byte(byte) => {
+                self.name[0] = byte;
+                self.name_length = 1;
                 Ok(State::TrailerName)
             }
-            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerName, byte) if is_token_byte(byte) => {
+                if let Some(free) = self.name.get_mut(self.name_length) {
+                    *free = byte;
+                    self.name_length += 1;
+                }
+                Ok(State::TrailerName)
+            }
+            (State::TrailerName, b':') => {
+                let name = &self.name[..self.name_length];
+                if Kind::of(name, is_odd(name)).may_be_trailer() {
+                    Ok(State::TrailerValue)
+                } else {
+                    Err(Refusal::Trailer)
+                }
+            }
+            (State::TrailerName, b' ' | b'\t') => Err(Refusal::SpaceBeforeColon),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, byte) if is_value_byte(byte) => Ok(State::TrailerValue),
             _ => Err(Refusal::Trailer),

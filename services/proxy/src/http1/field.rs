@@ -66,6 +66,19 @@ impl Kind {
         self.bit() & SET != 0
     }
 
+    /// Whether it does no harm after a body. What frames, routes or says who asks does (RFC 9110, 6.5.1).
+    pub(super) fn may_be_trailer(self) -> bool {
+        matches!(
+            self,
+            Self::Other
+                | Self::ServerTiming
+                | Self::XCache
+                | Self::Vary
+                | Self::RetryAfter
+                | Self::TimingAllowOrigin
+        )
+    }
+
     pub(super) const fn bit(self) -> u64 {
         1 << self as u8
     }
@@ -125,12 +138,17 @@ fn plain(name: &[u8]) -> Kind {
 }
 
 /// Longer than every name that is compared as a whole, and than every prefix.
-const LONGEST: usize = 40;
+pub(super) const LONGEST_NAME: usize = 40;
 
 #[cold]
 fn disguised(name: &[u8]) -> Kind {
-    let mut straight = [0; LONGEST];
-    let length = name.len().min(LONGEST);
+    // `x-recarga-` may be followed by anything.
+    let kind = plain(name);
+    if kind != Kind::Other {
+        return kind;
+    }
+    let mut straight = [0; LONGEST_NAME];
+    let length = name.len().min(LONGEST_NAME);
     for (to, from) in straight.iter_mut().zip(name) {
         *to = if from.is_ascii_alphanumeric() {
             *from

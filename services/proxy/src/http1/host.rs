@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::scan::host_end;
+
 /// Whether this is a host name or address with an optional port, and nothing else.
 pub(super) fn is_authority(text: &[u8]) -> bool {
     if let [b'[', rest @ ..] = text {
@@ -10,10 +12,7 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
         };
         return is_ipv6(&rest[..close]) && is_port_suffix(&rest[close + 1..]);
     }
-    let end = text
-        .iter()
-        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')))
-        .unwrap_or(text.len());
+    let end = host_end(text, 0);
     end > 0 && end <= 255 && is_port_suffix(&text[end..])
 }
 

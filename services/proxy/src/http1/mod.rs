@@ -71,9 +71,8 @@ impl Default for Limits {
 
 impl Limits {
     /// Positions are kept in 32 bits.
-    fn visible<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
-        let most = self.head_bytes.min(u32::MAX as usize);
-        &bytes[..bytes.len().min(most)]
+    fn most_bytes(&self) -> usize {
+        self.head_bytes.min(u32::MAX as usize)
     }
 }
 

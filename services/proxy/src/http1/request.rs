@@ -59,13 +59,13 @@ impl RequestHead {
     /// # Errors
     /// The first flaw, as soon as its first byte is there.
     pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<Progress, Refusal> {
-        let visible = limits.visible(bytes);
+        let visible = &bytes[..bytes.len().min(limits.most_bytes())];
         if self.part == Part::Done || self.lines.at > visible.len() {
             self.clear();
         }
         let progress = self.read(visible, limits);
         match progress {
-            Ok(Progress::Partial) if visible.len() == limits.head_bytes => {
+            Ok(Progress::Partial) if visible.len() == limits.most_bytes() => {
                 self.part = Part::Done;
                 Err(Refusal::HeadTooLarge)
             }
@@ -79,12 +79,23 @@ impl RequestHead {
 
     /// Forgets everything but keeps the memory.
     pub fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
-        fields.clear();
-        *self = Self {
-            fields,
-            ..Self::default()
-        };
+        self.method = Method::GET;
+        self.minor_version = 0;
+        self.length = 0;
+        self.framing = Framing::None;
+        self.keep_alive = false;
+        self.expects_continue = false;
+        self.upgrade = false;
+        self.fields.clear();
+        self.part = Part::Start;
+        self.lines = Lines::default();
+        (
+            self.start,
+            self.target_start,
+            self.target_end,
+            self.path_end,
+        ) = (0, 0, 0, 0);
+        self.authority = None;
     }
 
     /// Path and query, as origin form has them; absolute form is reduced to it; `*` for `OPTIONS *`.
@@ -287,7 +298,7 @@ impl RequestHead {
         let rest = &target[scheme..];
         let authority = rest
             .iter()
-            .position(|byte| matches!(byte, b'/' | b'?' | b'\\'))
+            .position(|byte| matches!(byte, b'/' | b'?'))
             .unwrap_or(rest.len());
         if !host::is_authority(&rest[..authority]) {
             return Err(Refusal::HostInvalid);
@@ -314,6 +325,12 @@ impl RequestHead {
         let Some(rest) = bytes.get(start..) else {
             return Ok(false);
         };
+        if rest.starts_with(b"HTTP/1.1\r\n") {
+            self.minor_version = 1;
+            self.lines.at = start + 10;
+            self.part = Part::Fields;
+            return Ok(true);
+        }
         for (at, byte) in rest.iter().enumerate().take(9) {
             let fits = match at {
                 0..=4 => *byte == PREFIX[at],

@@ -47,13 +47,13 @@ impl ResponseHead {
         request_method: &Method,
         limits: &Limits,
     ) -> Result<Progress, Malformed> {
-        let visible = limits.visible(bytes);
+        let visible = &bytes[..bytes.len().min(limits.most_bytes())];
         if self.part == Part::Done || self.lines.at > visible.len() {
             self.clear();
         }
         let progress = self.read(visible, request_method, limits);
         match progress {
-            Ok(Progress::Partial) if visible.len() == limits.head_bytes => {
+            Ok(Progress::Partial) if visible.len() == limits.most_bytes() => {
                 self.part = Part::Done;
                 Err(Refusal::HeadTooLarge.into())
             }
@@ -67,12 +67,15 @@ impl ResponseHead {
 
     /// Forgets everything but keeps the memory.
     pub fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
-        fields.clear();
-        *self = Self {
-            fields,
-            ..Self::default()
-        };
+        self.status = 0;
+        self.minor_version = 0;
+        self.length = 0;
+        self.framing = Framing::None;
+        self.keep_alive = false;
+        self.fields.clear();
+        self.part = Part::Status;
+        self.lines = Lines::default();
+        (self.reason_start, self.reason_end) = (0, 0);
     }
 
     /// The words after the status; often empty.

@@ -13,6 +13,8 @@ const PATH: u8 = 4;
 const QUERY: u8 = 8;
 /// May be in a method.
 const METHOD: u8 = 16;
+/// May be in a host's name.
+const HOST: u8 = 32;
 
 const CLASSES: [u8; 256] = classes();
 
@@ -51,6 +53,9 @@ const fn classes() -> [u8; 256] {
         if byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_') {
             class |= METHOD;
         }
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
+            class |= HOST;
+        }
         table[byte as usize] = class;
         byte += 1;
     }
@@ -78,6 +83,10 @@ pub(super) fn query_end(bytes: &[u8], from: usize) -> usize {
     end_of(bytes, from, QUERY)
 }
 
+pub(super) fn host_end(bytes: &[u8], from: usize) -> usize {
+    end_of(bytes, from, HOST)
+}
+
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && end_of(bytes, 0, PLAIN | ODD) == bytes.len()
 }
@@ -95,27 +104,25 @@ pub(super) fn is_odd(name: &[u8]) -> bool {
 pub(super) fn value_end(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let mut at = from;
+    let mut rest = bytes.get(from..).unwrap_or_default();
     // Eight bytes at a time: the lowest flagged byte is below 0x20 or is 0x7f, those above it may be flagged by the borrow.
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
         let below = word.wrapping_sub(ONES * 0x20) & !word;
         let delete = word ^ (ONES * 0x7f);
         let flagged = (below | (delete.wrapping_sub(ONES) & !delete)) & HIGH;
         if flagged == 0 {
-            at += 8;
+            rest = after;
             continue;
         }
-        at += flagged.trailing_zeros() as usize / 8;
-        if bytes[at] != b'\t' {
-            return at;
+        let (_, at) = rest.split_at(flagged.trailing_zeros() as usize / 8);
+        match at {
+            [b'\t', after @ ..] => rest = after,
+            _ => return bytes.len() - at.len(),
         }
-        at += 1;
     }
-    while bytes.get(at).is_some_and(|byte| is_value_byte(*byte)) {
-        at += 1;
-    }
-    at
+    let length = rest.iter().position(|byte| !is_value_byte(*byte));
+    bytes.len() - rest.len() + length.unwrap_or(rest.len())
 }
 
 pub(super) fn is_value_byte(byte: u8) -> bool {
@@ -163,6 +170,8 @@ pub(super) struct Lines {
     part: Part,
     line: usize,
     name_end: usize,
+    /// The classes of all bytes of the name.
+    classes: u8,
     pub at: usize,
     /// The kinds that were seen, as bits.
     pub seen: u64,
@@ -196,10 +205,19 @@ impl Lines {
                     Some(_) => {}
                 }
                 self.line = at;
+                self.classes = 0;
                 self.part = Part::Name;
             }
             if self.part == Part::Name {
-                at = end_of(bytes, at, PLAIN | ODD);
+                let rest = &bytes[at..];
+                let mut classes = 0;
+                let length = rest.iter().position(|byte| {
+                    let class = CLASSES[*byte as usize] & (PLAIN | ODD);
+                    classes |= class;
+                    class == 0
+                });
+                self.classes |= classes;
+                at += length.unwrap_or(rest.len());
                 match bytes.get(at) {
                     Some(b':') => self.name_end = at,
                     None => {
@@ -239,7 +257,7 @@ impl Lines {
 
     fn field(&mut self, bytes: &[u8], value_end: usize, end: usize) -> Field {
         let name = &bytes[self.line..self.name_end];
-        let kind = Kind::of(name, is_odd(name));
+        let kind = Kind::of(name, self.classes & ODD != 0);
         self.repeated |= self.seen & kind.bit();
         self.seen |= kind.bit();
         let (mut from, mut to) = (self.name_end + 1, value_end);
