@@ -262,6 +262,7 @@ impl RequestHead {
             Some(b'\r') => {
                 return match line_end(bytes, end)? {
                     LineEnd::Partial => Ok(false),
+                    LineEnd::At(_) if self.part == Part::WholeTarget => Err(Refusal::RequestLine),
                     // HTTP/0.9 has no version.
                     LineEnd::At(_) => Err(Refusal::Version),
                 };

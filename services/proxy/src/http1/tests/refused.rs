@@ -26,6 +26,7 @@ pub const REFUSED: &[(Refusal, &[u8])] = &[
     (Refusal::RequestLine, b"GET /a b HTTP/1.1\r\n"),
     (Refusal::RequestLine, b"GET\r\n"),
     (Refusal::RequestLine, b"GET \r\n"),
+    (Refusal::RequestLine, b"GET HTTP/1.1\r\n"),
     (Refusal::Method, b"GET\0"),
     (Refusal::Method, b"G\x7fET / HTTP/1.1\r\n"),
     (Refusal::Method, b"get / HTTP/1.1\r\n"),
