@@ -1,8 +1,10 @@
 //! The command line: every subcommand and flag.
 
+pub mod bench;
+
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use host::{Count, guard::StopSignal};
 
 use crate::{commands::serve::Service, exit};
@@ -42,8 +44,8 @@ pub enum Command {
     Logs(Logs),
     /// Change how many instances of a role run.
     Scale(Scale),
-    /// Measure a running lab.
-    Bench(Bench),
+    /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
+    Bench(bench::Bench),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
     Routes(Routes),
     /// Print a completion script for a shell.
@@ -53,6 +55,9 @@ pub enum Command {
     /// Exit with 0 when a health URL answers 2xx.
     #[command(hide = true)]
     Health(Health),
+    /// Serve what a benchmark puts behind a proxy.
+    #[command(hide = true)]
+    BenchUpstream(bench::BenchUpstream),
     /// Run a store under the supervisor's eye.
     #[command(hide = true)]
     Guard(Guard),
@@ -216,37 +221,6 @@ pub struct Scale {
     /// Roles and numbers, such as gateway=5.
     #[arg(required = true, value_name = "ROLE=N")]
     pub counts: Vec<Count>,
-}
-
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// What to measure.
-    #[arg(value_enum)]
-    pub what: Measure,
-    /// Where to; by default the lab running in this folder.
-    #[arg(long)]
-    pub target: Option<String>,
-    /// Connections that each send the next request after the last answer.
-    #[arg(long, short, default_value_t = 32)]
-    pub connections: u32,
-    /// How long to measure, such as 10s.
-    #[arg(long, short, default_value = "10s", value_parser = duration)]
-    pub duration: Duration,
-    /// How long to run before measuring.
-    #[arg(long, default_value = "2s", value_parser = duration)]
-    pub warm_up: Duration,
-    /// The result as one JSON document.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Measure {
-    /// Cached GET /data through balancer and gateways.
-    Edge,
-    /// POST /recharges: one durable transaction each.
-    Recharges,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //! [`Handle::stop`]; [`Client`] sends single calls and short bursts. Latencies come in pairs: *corrected*,
 //! counted from the moment a request should have started, and *service*, counted from the moment it did.
 //! The first shows a stall to everyone who would have met it, the second only to those already inside.
+//! [`raw`] is the lightest loop there is, for measuring a server at its limit.
 //!
 //! This crate knows the HTTP contract and nothing else of the system: no service, no database, no topology.
 
@@ -20,6 +21,7 @@ mod options;
 mod outcome;
 mod pace;
 mod pacer;
+pub mod raw;
 mod report;
 mod table;
 mod target;

@@ -33,7 +33,7 @@ pub async fn run(directory: &Path, arguments: Load) -> Result<u8> {
         mix: arguments.mix,
         time_limit: arguments.duration,
         seed: arguments.seed,
-        ..Options::new(target, super::bench::run_number())
+        ..Options::new(target, super::bench::recharges::run_number())
     };
     let shutdown = kit::Shutdown::on_signals()?;
     let traffic = Traffic::start(options)?;

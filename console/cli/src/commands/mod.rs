@@ -38,11 +38,12 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Load(load) => load::run(&directory, load).await,
         Command::Logs(logs) => logs::run(&directory, &logs).await,
         Command::Scale(scale) => scale::run(&directory, &scale).await,
-        Command::Bench(bench) => bench::run(&directory, &bench).await,
+        Command::Bench(bench) => bench::run(&directory, bench.what).await,
         Command::Routes(routes) => routes::run(&routes),
         Command::Completions(completions) => completions::run(&completions),
         Command::Test(test) => test::run(test).await,
         Command::Health(health) => health::run(&health).await,
+        Command::BenchUpstream(upstream) => bench::upstream::run(upstream).await,
         Command::Guard(guard) => guard::run(guard).await,
         Command::GuardChild(_) => unreachable!("handled before the runtime was made"),
     }

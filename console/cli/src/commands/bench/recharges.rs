@@ -1,4 +1,4 @@
-//! `recarga bench`: how fast a running lab is, by a closed loop over one call.
+//! `recarga bench recharges`: how fast a running lab takes durable writes, by a closed loop over one call.
 
 use std::{
     path::Path,
@@ -6,19 +6,15 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use load::{Credentials, Kind, Mix, Mode, Options, Population, Report, Traffic};
+use load::{Credentials, Kind, Mix, Mode, Options, Report, Traffic};
 
-use crate::{
-    arguments::{Bench, Measure},
-    exit,
-    terminal::say,
-};
+use crate::{arguments::bench::Recharges, exit, terminal::say};
 
 /// High enough that only the system sets the pace.
 const NO_CAP: f64 = 1_000_000.0;
 
-pub async fn run(directory: &Path, arguments: &Bench) -> Result<u8> {
-    let target = super::target(arguments.target.clone(), directory)?;
+pub async fn run(directory: &Path, arguments: &Recharges) -> Result<u8> {
+    let target = crate::commands::target(arguments.target.clone(), directory)?;
     if !arguments.warm_up.is_zero() {
         measure(arguments, &target, arguments.warm_up).await?;
     }
@@ -41,7 +37,7 @@ pub async fn run(directory: &Path, arguments: &Bench) -> Result<u8> {
     ));
     say(format_args!(
         "{:28} {:>11} {:>10.0} {:>8.2} {:>8.2} {:>8.2} {:>8}",
-        name(arguments.what),
+        "POST /recharges",
         arguments.connections,
         report.rate,
         milliseconds(latency.p50),
@@ -55,33 +51,18 @@ pub async fn run(directory: &Path, arguments: &Bench) -> Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-async fn measure(arguments: &Bench, target: &str, duration: Duration) -> Result<Report> {
-    let (kind, credentials) = match arguments.what {
-        Measure::Edge => (Kind::Data, Credentials::Anonymous),
-        Measure::Recharges => (Kind::Recharge, Credentials::Demo),
-    };
+async fn measure(arguments: &Recharges, target: &str, duration: Duration) -> Result<Report> {
     let options = Options {
         mode: Mode::Closed {
             connections: arguments.connections,
         },
-        mix: Mix::only(kind),
-        population: Population {
-            data_keys: vec!["my_data".to_owned()],
-            ..Population::default()
-        },
+        mix: Mix::only(Kind::Recharge),
         time_limit: duration,
         rate_cap: NO_CAP,
-        credentials,
+        credentials: Credentials::Demo,
         ..Options::new(target, run_number())
     };
     Ok(Traffic::start(options)?.wait().await)
-}
-
-fn name(what: Measure) -> &'static str {
-    match what {
-        Measure::Edge => "GET /data, cached",
-        Measure::Recharges => "POST /recharges",
-    }
 }
 
 /// Differs from run to run, so that no idempotency key is used twice.
