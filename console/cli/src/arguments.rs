@@ -3,7 +3,7 @@
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use host::{Count, guard::StopSignal};
+use host::{Count, Target, guard::StopSignal};
 
 use crate::{commands::serve::Service, exit};
 
@@ -42,6 +42,8 @@ pub enum Command {
     Logs(Logs),
     /// Change how many instances of a role run.
     Scale(Scale),
+    /// Restart instances one after the other, without a failed request where a role has two.
+    Restart(Restart),
     /// Measure a running lab.
     Bench(Bench),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
@@ -216,6 +218,13 @@ pub struct Scale {
     /// Roles and numbers, such as gateway=5.
     #[arg(required = true, value_name = "ROLE=N")]
     pub counts: Vec<Count>,
+}
+
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// Roles or instances, such as gateway or travel-2.
+    #[arg(required = true, value_name = "ROLE|INSTANCE")]
+    pub targets: Vec<Target>,
 }
 
 #[derive(Debug, Args)]
