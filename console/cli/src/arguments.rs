@@ -5,7 +5,7 @@ pub mod bench;
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use host::{Count, guard::StopSignal};
+use host::{Count, Target, guard::StopSignal};
 
 use crate::{commands::serve::Service, exit};
 
@@ -44,6 +44,8 @@ pub enum Command {
     Logs(Logs),
     /// Change how many instances of a role run.
     Scale(Scale),
+    /// Restart instances one after the other, without a failed request where a role has two.
+    Restart(Restart),
     /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
     Bench(bench::Bench),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
@@ -224,6 +226,12 @@ pub struct Scale {
 }
 
 #[derive(Debug, Args)]
+pub struct Restart {
+    /// Roles or instances, such as gateway or travel-2.
+    #[arg(required = true, value_name = "ROLE|INSTANCE")]
+    pub targets: Vec<Target>,
+}
+
 pub struct Routes {
     /// The table as one JSON document.
     #[arg(long)]

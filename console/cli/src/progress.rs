@@ -194,6 +194,10 @@ fn line(event: &UpEvent) -> Option<(Mark, String)> {
         UpEvent::Scaled { role, from, to } => {
             (Mark::Good, format!("{role}: {from} → {to} instances"))
         }
+        UpEvent::Restarted { name, took } => (
+            Mark::Good,
+            format!("{name} was restarted ({})", seconds(took)),
+        ),
         UpEvent::Ready { took, .. } => {
             (Mark::Good, format!("everything is up ({})", seconds(took)))
         }

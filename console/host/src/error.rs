@@ -68,6 +68,10 @@ pub enum Error {
     NotRunning { path: PathBuf },
     #[error("a lab is starting or stopping in {path}; try again in a moment", path = .path.display())]
     Busy { path: PathBuf },
+    #[error("the lab's supervisor ({process}) has said nothing for {seconds} s: it is frozen, or the machine is out of breath.\nSee its state with `ps -o pid,stat,etime,args -p {number}`; wake it with `kill -CONT {number}`, or end it and all it runs with `kill -KILL {number}`",
+        process = .pid.map_or_else(|| "process unknown".to_owned(), |pid| format!("process {pid}")),
+        number = .pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string()))]
+    Silent { seconds: u64, pid: Option<u32> },
     #[error("the lab refused: {0}")]
     Refused(String),
     #[error("stopped before it was ready")]

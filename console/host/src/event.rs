@@ -59,6 +59,8 @@ pub enum UpEvent {
         from: usize,
         to: usize,
     },
+    /// One instance was restarted on the operator's word.
+    Restarted { name: String, took: Duration },
     /// Everything is ready.
     Ready { public_url: String, took: Duration },
     /// A stop was asked for.

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::process::Command;
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     layout::Layout,
     roles::Role,
     store::{Cluster, STOP_PATIENCE, Server},
-    supervisor::Inner,
+    supervisor::{Inner, reaches_upstreams},
 };
 
 /// How long a service may take to finish what is in flight before it is killed; its own deadlines come first.
@@ -103,7 +102,7 @@ impl Job {
                     .send()
                     .await
                     .is_ok_and(|response| response.status().is_success());
-                answers && (!role.forwards() || reaches_upstreams(inner, *admin).await)
+                answers && (!role.forwards() || reaches_upstreams(&inner.http, *admin).await)
             }
             Self::Postgres(cluster) => cluster.answers().await,
             Self::Redis(server) => server.answers().await,
@@ -125,23 +124,6 @@ impl Job {
             Self::Postgres(_) | Self::Redis(_) => STOP_PATIENCE + Duration::from_secs(3),
         }
     }
-}
-
-/// Whether an instance that forwards has found someone to forward to, in each of its pools.
-async fn reaches_upstreams(inner: &Inner, admin: SocketAddr) -> bool {
-    let url = format!("http://{admin}/admin/upstreams");
-    let Ok(response) = inner.http.get(url).send().await else {
-        return false;
-    };
-    let pools = match response.json::<Value>().await {
-        Ok(Value::Array(pools)) => pools,
-        Ok(pool) => vec![pool],
-        Err(_) => return false,
-    };
-    pools.iter().all(|pool| {
-        let upstreams = pool["upstreams"].as_array();
-        upstreams.is_some_and(|all| all.iter().any(|upstream| upstream["state"] == "up"))
-    })
 }
 
 fn output_file(layout: &Layout, name: &str) -> Result<File> {

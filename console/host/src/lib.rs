@@ -28,7 +28,7 @@ pub use account::Account;
 pub use error::{Error, Result};
 pub use event::{Events, UpEvent};
 pub use layout::{Layout, Lock, Secrets, tail};
-pub use roles::{Count, Role};
+pub use roles::{Count, Role, Target};
 pub use running::{running_database_url, running_topology};
 pub use scratch::Scratch;
 pub use supervisor::Supervisor;

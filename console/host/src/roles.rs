@@ -171,6 +171,41 @@ impl FromStr for Count {
     }
 }
 
+/// A role, or one instance of it: what `recarga restart` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub role: Role,
+    /// Of the instance, when it is one.
+    pub number: Option<usize>,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbered = text
+            .rsplit_once('-')
+            .and_then(|(role, number)| Some((role, number.parse().ok()?)));
+        let (role, number) = match numbered {
+            Some((role, number)) => (role, Some(number)),
+            None => (text, None),
+        };
+        Ok(Self {
+            role: role.parse()?,
+            number,
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            Some(number) => write!(formatter, "{}-{number}", self.role),
+            None => self.role.fmt(formatter),
+        }
+    }
+}
+
 pub(crate) fn check(role: Role, count: usize) -> Result<(), String> {
     let allowed = role.allowed();
     if allowed.contains(&count) {
@@ -212,6 +247,28 @@ mod tests {
             ("gateway=-1", false),
         ] {
             assert_eq!(text.parse::<Count>().is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_role_or_an_instance() {
+        for (text, wanted) in [
+            ("gateway", Ok((Role::Gateway, None))),
+            ("gateway-2", Ok((Role::Gateway, Some(2)))),
+            ("gateway-two", Err(())),
+            ("nothing-1", Err(())),
+            ("-1", Err(())),
+            ("", Err(())),
+        ] {
+            let target = text.parse::<Target>().map_err(drop);
+            if let Ok(target) = target {
+                assert_eq!(target.to_string(), text);
+            }
+            assert_eq!(
+                target.map(|target| (target.role, target.number)),
+                wanted,
+                "{text}"
+            );
         }
     }
 

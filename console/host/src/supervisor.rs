@@ -1,5 +1,8 @@
 //! Keeps every process of a lab running, and knows where each is.
 
+mod callers;
+mod change;
+
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
@@ -13,6 +16,8 @@ use kit::{
     topology::{Instance, State, Store},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     error::{Error, Result},
     event::{Events, UpEvent},
@@ -20,15 +25,15 @@ use crate::{
     keeper::{Keeper, Progress},
     layout::{self, Layout, Secrets},
     ports::Ports,
-    roles::{self, Role},
+    roles::Role,
 };
+
+pub(crate) use callers::reaches_upstreams;
 
 /// How long any process may take to become ready; PostgreSQL may have a crash to recover from.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 /// How often a process may die on its way up before the lab gives up on it.
 const DEATHS_BEFORE_READY: u32 = 3;
-/// How long callers get to notice that an instance wants no new work: they look four times a second.
-const DRAIN_NOTICE: Duration = Duration::from_millis(600);
 
 /// Where the stores are, with their credentials.
 #[derive(Clone, Debug)]
@@ -49,6 +54,10 @@ pub(crate) struct Inner {
     topology: Mutex<Topology>,
     ports: Mutex<Ports>,
     keepers: tokio::sync::Mutex<BTreeMap<String, Keeper>>,
+    /// Held while instances are added, taken out or restarted: one change at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// Everything is being stopped: nothing is started any more, and no change waits for anything.
+    closing: CancellationToken,
 }
 
 /// The running processes; cheap to clone.
@@ -178,6 +187,8 @@ impl Supervisor {
                 topology: Mutex::new(topology),
                 ports: Mutex::new(ports),
                 keepers: tokio::sync::Mutex::default(),
+                changing: tokio::sync::Mutex::default(),
+                closing: CancellationToken::new(),
             }),
         })
     }
@@ -215,16 +226,20 @@ impl Supervisor {
     /// Starts a store and waits until it answers.
     pub(crate) async fn start_store(&self, job: Job) -> Result<()> {
         let name = job.name().to_owned();
-        self.start(job).await;
+        self.start(job).await?;
         self.ready(&name).await
     }
 
-    async fn start(&self, job: Job) {
+    async fn start(&self, job: Job) -> Result<()> {
         let mut keepers = self.inner.keepers.lock().await;
+        if self.inner.closing.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
         keepers.insert(
             job.name().to_owned(),
             Keeper::start(self.inner.clone(), job),
         );
+        Ok(())
     }
 
     /// Chooses addresses for the instances and writes them down; nothing is started yet.
@@ -287,7 +302,7 @@ impl Supervisor {
     }
 
     /// Starts a planned instance.
-    pub(crate) async fn start_instance(&self, name: &str) {
+    pub(crate) async fn start_instance(&self, name: &str) -> Result<()> {
         let planned = self
             .topology()
             .instances
@@ -302,8 +317,9 @@ impl Supervisor {
                 listen: instance.listen,
                 admin: instance.admin,
             })
-            .await;
+            .await?;
         }
+        Ok(())
     }
 
     /// Waits until a process is ready, or has shown that it will not be.
@@ -322,7 +338,11 @@ impl Supervisor {
             Progress::Ready => true,
             Progress::Starting { deaths } => *deaths >= DEATHS_BEFORE_READY,
         });
-        match tokio::time::timeout(READY_WITHIN, decided).await {
+        let decided = tokio::select! {
+            decided = tokio::time::timeout(READY_WITHIN, decided) => decided,
+            () = self.inner.closing.cancelled() => return Err(Error::Interrupted),
+        };
+        match decided {
             Ok(Ok(progress)) => match *progress {
                 Progress::Ready => Ok(()),
                 Progress::Starting { deaths } => Err(self.why_not_ready(name, Some(deaths))),
@@ -357,77 +377,6 @@ impl Supervisor {
         }
     }
 
-    /// Gives a role another number of instances, and waits until the new ones are ready or the old ones gone.
-    pub async fn scale(&self, role: Role, count: usize) -> Result<()> {
-        roles::check(role, count).map_err(Error::Invalid)?;
-        let topology = self.topology();
-        let mut numbers: Vec<usize> = topology
-            .of_role(role.name())
-            .map(|instance| place_of(&instance.name).1)
-            .collect();
-        let from = numbers.len();
-        if from < count {
-            let missing: Vec<usize> = (1..)
-                .filter(|number| !numbers.contains(number))
-                .take(count - from)
-                .collect();
-            let mut names = Vec::new();
-            for number in missing {
-                let name = self.plan_one(role, number)?;
-                self.start_instance(&name).await;
-                names.push(name);
-            }
-            self.ports().save()?;
-            for name in names {
-                self.ready(&name).await?;
-            }
-        } else {
-            numbers.sort_unstable();
-            let surplus = numbers.split_off(count);
-            let retiring = surplus
-                .into_iter()
-                .map(|number| self.retire(format!("{role}-{number}")));
-            join_all(retiring).await;
-        }
-        self.inner.events.send(UpEvent::Scaled {
-            role: role.name().to_owned(),
-            from,
-            to: count,
-        });
-        Ok(())
-    }
-
-    /// Takes one instance out: no new work, then no more callers, then its end.
-    async fn retire(&self, name: String) {
-        let Some(keeper) = self.inner.keepers.lock().await.remove(&name) else {
-            return;
-        };
-        if let Job::Service { listen, admin, .. } = keeper.job {
-            let drained = self
-                .inner
-                .http
-                .post(format!("http://{admin}/admin/drain"))
-                .bearer_auth(&self.inner.secrets.operator_token)
-                .send()
-                .await;
-            if let Err(error) = drained {
-                self.inner.events.send(UpEvent::Warning(format!(
-                    "{name} could not be drained before its end: {error}"
-                )));
-            }
-            self.inner.change(|topology| {
-                if let Some(instance) = find(topology, &keeper.job) {
-                    instance.state = State::Stopped;
-                }
-            });
-            tokio::time::sleep(DRAIN_NOTICE).await;
-            keeper.stop().await;
-            self.ports().release([listen.port(), admin.port()]);
-        }
-        self.inner
-            .change(|topology| topology.instances.retain(|instance| instance.name != name));
-    }
-
     /// Leaves a topology that says that nothing runs.
     pub(crate) fn forget(&self) {
         self.inner.change(|topology| {
@@ -439,6 +388,9 @@ impl Supervisor {
 
     /// Stops everything: the edge first, the stores last.
     pub async fn stop(&self) {
+        self.inner.closing.cancel();
+        // A change on its way ends first, so that nothing is stopped too early or forgotten.
+        let _changing = self.inner.changing.lock().await;
         for stage in 0..=4_u8 {
             let mut keepers = self.inner.keepers.lock().await;
             let names: Vec<String> = keepers

@@ -306,7 +306,7 @@ impl Lab {
     async fn start_services(&self, names: &[String]) -> Result<()> {
         let mut waits = tokio::task::JoinSet::new();
         for name in names {
-            self.supervisor.start_instance(name).await;
+            self.supervisor.start_instance(name).await?;
             let (supervisor, name) = (self.supervisor.clone(), name.clone());
             waits.spawn(async move { supervisor.ready(&name).await.map(|()| name) });
         }

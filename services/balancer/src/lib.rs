@@ -46,7 +46,7 @@ pub async fn run(
         ..PoolSettings::new("gateway")
     };
     let pool = Pool::new(settings, &metrics);
-    let endpoints = config.gateways.clone().watch(shutdown.clone()).await;
+    let endpoints = instance.discover(config.gateways.clone()).await;
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
     host::watch(&instance, shutdown);
 

@@ -39,10 +39,10 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("booking", &config.common, shutdown.clone());
+    let service = kit::Service::new("booking", &config.common, shutdown);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
-    let queue = Client::connect(config.queue, shutdown).await?;
+    let queue = Client::connect(instance.discover(config.queue).await)?;
     let state = AppState {
         relay: Relay::new(&instance, pool.clone(), "tutoring", queue),
         store: Store::new(&instance, pool),

@@ -112,7 +112,7 @@ async fn forwarder(
 ) -> Forwarder {
     let pool = Pool::new(PoolSettings::new(name), metrics);
     let shutdown = instance.shutdown();
-    let endpoints = source.watch(shutdown.clone()).await;
+    let endpoints = instance.discover(source).await;
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
     Forwarder::new(pool, ForwarderSettings::new(instance.name()))
 }

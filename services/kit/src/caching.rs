@@ -232,9 +232,12 @@ mod tests {
     async fn unsettled(address: SocketAddr) -> Invalidator {
         let source = Source::List(vec![address.to_string()]);
         Invalidator::new(
-            Peer::new("cache", source, Duration::from_secs(5), Shutdown::new())
-                .await
-                .expect("a client"),
+            Peer::new(
+                "cache",
+                source.watch(Shutdown::new()).await,
+                Duration::from_secs(5),
+            )
+            .expect("a client"),
         )
     }
 

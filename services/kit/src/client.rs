@@ -10,9 +10,9 @@ use reqwest::{RequestBuilder, Response};
 use tokio::sync::watch;
 
 use crate::{
-    Error, Problem, RequestContext, Shutdown,
+    Error, Problem, RequestContext,
     context::{DEADLINE, REQUEST_ID, TRACEPARENT},
-    discovery::{Endpoint, Source},
+    discovery::Endpoint,
 };
 
 /// How long a connection attempt may take.
@@ -80,12 +80,11 @@ impl From<CallError> for Problem {
 }
 
 impl Peer {
-    /// Watches a source; `limit` bounds calls whose caller has no shorter deadline.
-    pub async fn new(
+    /// Calls the instances that are known at the time; `limit` bounds calls whose caller has no shorter deadline.
+    pub fn new(
         role: &'static str,
-        source: Source,
+        endpoints: watch::Receiver<Vec<Endpoint>>,
         limit: Duration,
-        shutdown: Shutdown,
     ) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
@@ -97,7 +96,7 @@ impl Peer {
             .map_err(Error::other)?;
         Ok(Self {
             role,
-            endpoints: source.watch(shutdown).await,
+            endpoints,
             next: AtomicUsize::new(0),
             http,
             limit,

@@ -32,6 +32,10 @@ pub struct Common {
     /// Milliseconds to go on accepting after a stop was asked for, so that callers notice before the port closes.
     #[arg(long, env = "RECARGA_DRAIN_NOTICE_MS", default_value_t = 800)]
     pub drain_notice_ms: u64,
+    /// Seconds after which the names of other services are looked up again, even when their records may be believed for
+    /// longer (as Docker's, for ten minutes): 1 to 60.
+    #[arg(long, env = "RECARGA_DNS_MAX_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub dns_max_seconds: u64,
 }
 
 impl Common {
@@ -48,6 +52,7 @@ impl Common {
             access_log_rate: 20,
             drain_seconds: 5,
             drain_notice_ms: 0,
+            dns_max_seconds: 2,
         }
     }
 

@@ -1,13 +1,26 @@
 //! Where the instances of a role are: a fixed list, DNS, or a lab's topology file, watched for changes.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+mod dns;
+#[cfg(test)]
+mod name_server;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration,
+};
 
 use tokio::sync::watch;
 
 use crate::{Shutdown, Topology, topology::State};
+use pace::Pace;
 
-/// How often DNS is asked.
-const DNS_INTERVAL: Duration = Duration::from_secs(2);
+pub use dns::DnsName;
+
+/// How often names are asked for at the least, unless told otherwise: Docker says that its answers hold for ten minutes, and
+/// changes them when a service is scaled.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often the topology file is looked at.
 const FILE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -19,20 +32,33 @@ pub struct Endpoint {
     pub address: SocketAddr,
 }
 
+impl Endpoint {
+    fn unnamed(address: SocketAddr) -> Self {
+        Self {
+            name: None,
+            address,
+        }
+    }
+}
+
 /// A way to find instances, parsed from a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `127.0.0.1:8101,127.0.0.1:8102`, with or without `http://`; host names are resolved once a round.
+    /// `127.0.0.1:8101,127.0.0.1:8102`, with or without `http://`; host names are looked up as the system does it, one address
+    /// each.
     List(Vec<String>),
-    /// `dns:gateway:8080`: every address the name resolves to.
-    Dns(String),
+    /// `dns:gateway:8080`: every address of the name. The record's time to live is obeyed, but for never less than a second nor
+    /// more than the longest wait. `dns:gateway.service.consul:8080@127.0.0.1:8600` asks that name server.
+    Dns(DnsName),
     /// `topology:PATH#ROLE`.
     Topology { path: PathBuf, role: String },
 }
 
 /// A source that cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither HOST:PORT[,HOST:PORT…], dns:NAME:PORT nor topology:PATH#ROLE")]
+#[error(
+    "{0:?} is neither HOST:PORT[,HOST:PORT…], dns:NAME:PORT[@SERVER[:PORT]] nor topology:PATH#ROLE"
+)]
 pub struct InvalidSource(String);
 
 impl FromStr for Source {
@@ -46,9 +72,7 @@ impl FromStr for Source {
             })
         };
         if let Some(name) = text.strip_prefix("dns:") {
-            return has_port(name)
-                .then(|| Self::Dns(name.to_owned()))
-                .ok_or_else(invalid);
+            return name.parse().map(Self::Dns).map_err(|()| invalid());
         }
         if let Some(rest) = text.strip_prefix("topology:") {
             let (path, role) = rest.rsplit_once('#').ok_or_else(invalid)?;
@@ -78,128 +102,179 @@ impl FromStr for Source {
     }
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(entries) => formatter.write_str(&entries.join(",")),
+            Self::Dns(name) => write!(formatter, "dns:{name}"),
+            Self::Topology { path, role } => {
+                write!(formatter, "topology:{}#{role}", path.display())
+            }
+        }
+    }
+}
+
 impl Source {
-    /// The endpoints as they are now and as they change, until the shutdown. The last good set is kept when a look-up
-    /// fails.
+    /// [`Self::watch_within`] the usual longest wait, for those who have no configuration.
     pub async fn watch(self, shutdown: Shutdown) -> watch::Receiver<Vec<Endpoint>> {
-        let first = self.look_up().await.unwrap_or_default();
-        let (sender, receiver) = watch::channel(first);
+        self.watch_within(LONGEST_WAIT, shutdown).await
+    }
+
+    /// The endpoints as they are now and as they change, until the shutdown. Names are looked up again after at most `longest`.
+    /// While a look-up fails, the last good set stays.
+    pub async fn watch_within(
+        self,
+        longest: Duration,
+        shutdown: Shutdown,
+    ) -> watch::Receiver<Vec<Endpoint>> {
+        let mut watcher = Watcher::new(self, longest);
+        let (sender, receiver) = watch::channel(Vec::new());
+        let mut wait = watcher.round(&sender).await;
         tokio::spawn(async move {
-            let interval = match self {
-                Self::Topology { .. } => FILE_INTERVAL,
-                Self::List(_) | Self::Dns(_) => DNS_INTERVAL,
+            let go_on = async {
+                loop {
+                    tokio::time::sleep(wait).await;
+                    wait = watcher.round(&sender).await;
+                }
             };
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(interval) => {}
-                    () = shutdown.requested() => break,
-                    () = sender.closed() => break,
-                }
-                match self.look_up().await {
-                    Ok(found) => {
-                        sender.send_if_modified(|known| {
-                            let changed = *known != found;
-                            if changed {
-                                tracing::info!(source = ?self, before = known.len(), now = found.len(), "the known instances changed");
-                                *known = found;
-                            }
-                            changed
-                        });
-                    }
-                    Err(error) => {
-                        tracing::debug!(source = ?self, error = %error, "discovery failed; the last known set stays");
-                    }
-                }
+            tokio::select! {
+                () = go_on => {}
+                () = shutdown.requested() => {}
+                () = sender.closed() => {}
             }
         });
         receiver
     }
+}
 
-    /// One look at the source.
-    async fn look_up(&self) -> Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>> {
-        match self {
-            Self::List(entries) => {
-                let mut endpoints = Vec::with_capacity(entries.len());
+/// Looks at one source again and again.
+struct Watcher {
+    source: Source,
+    /// What the names of a list stood for when they were last looked up.
+    resolved: HashMap<String, SocketAddr>,
+    pace: Pace,
+}
+
+/// What one look gave.
+struct Found {
+    endpoints: Vec<Endpoint>,
+    /// How long it may be believed.
+    ttl: Duration,
+    /// A part that could not be looked up and is as it was.
+    trouble: Option<Trouble>,
+}
+
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+impl Watcher {
+    fn new(source: Source, longest: Duration) -> Self {
+        Self {
+            source,
+            resolved: HashMap::new(),
+            pace: Pace::new(longest),
+        }
+    }
+
+    /// Looks once, tells `known` of a change, and says how long to wait before the next time.
+    async fn round(&mut self, known: &watch::Sender<Vec<Endpoint>>) -> Duration {
+        let was_failing = self.pace.is_failing();
+        let source = self.source.to_string();
+        let (ttl, trouble) = match self.look_up().await {
+            Ok(found) => {
+                known.send_if_modified(|known| {
+                    let changed = *known != found.endpoints;
+                    if changed {
+                        tracing::info!(
+                            source,
+                            before = known.len(),
+                            now = found.endpoints.len(),
+                            "the known instances changed"
+                        );
+                        *known = found.endpoints;
+                    }
+                    changed
+                });
+                (found.ttl, found.trouble)
+            }
+            Err(error) => (Duration::ZERO, Some(error)),
+        };
+        let wait = match trouble {
+            None => {
+                if was_failing {
+                    tracing::info!(source, "discovery works again");
+                }
+                self.pace.answered(ttl)
+            }
+            Some(error) => {
+                if !was_failing {
+                    let known = known.borrow().len();
+                    tracing::warn!(source, error = %error, known, "discovery fails; the last known instances stay");
+                }
+                self.pace.failed(rand::random())
+            }
+        };
+        match self.source {
+            Source::Topology { .. } => FILE_INTERVAL,
+            Source::List(_) | Source::Dns(_) => wait,
+        }
+    }
+
+    async fn look_up(&mut self) -> Result<Found, Trouble> {
+        match &self.source {
+            Source::List(entries) => {
+                let mut found = Found {
+                    endpoints: Vec::with_capacity(entries.len()),
+                    ttl: Duration::MAX,
+                    trouble: None,
+                };
                 for entry in entries {
-                    endpoints.extend(tokio::net::lookup_host(entry).await?.next().map(|address| {
-                        Endpoint {
-                            name: None,
-                            address,
+                    match first_address(entry).await {
+                        Ok(address) => {
+                            self.resolved.insert(entry.clone(), address);
                         }
-                    }));
+                        Err(error) => found.trouble = Some(format!("{entry}: {error}").into()),
+                    }
+                    let address = self.resolved.get(entry).copied();
+                    found.endpoints.extend(address.map(Endpoint::unnamed));
                 }
-                Ok(endpoints)
+                Ok(found)
             }
-            Self::Dns(name) => {
-                // Sorted, because the order of answers means nothing.
-                let addresses: BTreeSet<SocketAddr> = tokio::net::lookup_host(name)
-                    .await?
-                    .filter(SocketAddr::is_ipv4)
-                    .collect();
-                if addresses.is_empty() {
-                    return Err(format!("{name} resolves to nothing").into());
-                }
-                Ok(addresses
-                    .into_iter()
-                    .map(|address| Endpoint {
-                        name: None,
-                        address,
-                    })
-                    .collect())
+            Source::Dns(name) => {
+                let addresses = name.look_up().await?;
+                Ok(Found {
+                    endpoints: addresses.found.into_iter().map(Endpoint::unnamed).collect(),
+                    ttl: addresses.ttl,
+                    trouble: None,
+                })
             }
-            Self::Topology { path, role } => {
+            Source::Topology { path, role } => {
                 let path = path.clone();
                 let topology = tokio::task::spawn_blocking(move || Topology::load(&path)).await??;
-                Ok(topology
+                let endpoints = topology
                     .of_role(role)
                     .filter(|instance| instance.state != State::Stopped)
                     .map(|instance| Endpoint {
                         name: Some(instance.name.clone()),
                         address: instance.listen,
                     })
-                    .collect())
+                    .collect();
+                Ok(Found {
+                    endpoints,
+                    ttl: FILE_INTERVAL,
+                    trouble: None,
+                })
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_are_parsed_by_form() {
-        assert_eq!(
-            "http://a:1/, b:2".parse(),
-            Ok(Source::List(vec!["a:1".into(), "b:2".into()]))
-        );
-        assert_eq!(
-            "dns:gateway:8080".parse(),
-            Ok(Source::Dns("gateway:8080".into()))
-        );
-        assert_eq!(
-            "topology:/x/t.json#gateway".parse(),
-            Ok(Source::Topology {
-                path: "/x/t.json".into(),
-                role: "gateway".into()
-            })
-        );
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for text in [
-            "",
-            "gateway",
-            "dns:gateway",
-            "topology:/x",
-            "topology:#gateway",
-            "a:0",
-            "a:99999",
-            ",",
-            ":80",
-        ] {
-            assert!(text.parse::<Source>().is_err(), "{text}");
-        }
-    }
+/// An address of an entry of a list, an IPv4 one where there is one.
+async fn first_address(entry: &str) -> std::io::Result<SocketAddr> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(entry).await?.collect();
+    addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first())
+        .copied()
+        .ok_or_else(|| std::io::Error::other("it has no address"))
 }

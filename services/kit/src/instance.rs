@@ -7,14 +7,21 @@ use std::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::{Common, Shutdown, config::Secret, faults::Faults, metrics::Metrics};
+use crate::{
+    Common, Shutdown,
+    config::Secret,
+    discovery::{Endpoint, Source},
+    faults::Faults,
+    metrics::Metrics,
+};
 
 /// Shared by everything in the process that serves one role; cheap to clone.
 #[derive(Clone)]
@@ -34,6 +41,7 @@ struct Inner {
     tasks: TaskTracker,
     shutdown: Shutdown,
     access_log_rate: u32,
+    dns_max: Duration,
 }
 
 impl Instance {
@@ -53,6 +61,7 @@ impl Instance {
             tasks: TaskTracker::new(),
             shutdown,
             access_log_rate: common.access_log_rate,
+            dns_max: Duration::from_secs(common.dns_max_seconds),
         }))
     }
 
@@ -89,7 +98,7 @@ impl Instance {
     }
 
     #[must_use]
-    pub fn uptime(&self) -> std::time::Duration {
+    pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }
 
@@ -171,6 +180,13 @@ impl Instance {
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
+    }
+
+    /// Where the instances of another service are, watched until the shutdown.
+    pub async fn discover(&self, source: Source) -> watch::Receiver<Vec<Endpoint>> {
+        source
+            .watch_within(self.0.dns_max, self.shutdown().clone())
+            .await
     }
 
     /// Starts a background task that a graceful stop waits for; it must end soon after the shutdown is requested.

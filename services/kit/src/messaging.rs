@@ -7,11 +7,12 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 
 use crate::{
-    Error, Shutdown,
+    Error,
     client::{CallError, Peer},
-    discovery::Source,
+    discovery::Endpoint,
 };
 
 pub use intake::{Gate, Intake};
@@ -35,11 +36,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Watches where the queue service is.
-    pub async fn connect(source: Source, shutdown: Shutdown) -> Result<Self, Error> {
-        Ok(Self::new(Arc::new(
-            Peer::new("queue", source, CALL_LIMIT, shutdown).await?,
-        )))
+    /// Calls the instances of the queue service that are known at the time.
+    pub fn connect(endpoints: watch::Receiver<Vec<Endpoint>>) -> Result<Self, Error> {
+        Ok(Self::new(Arc::new(Peer::new(
+            "queue", endpoints, CALL_LIMIT,
+        )?)))
     }
 
     #[must_use]

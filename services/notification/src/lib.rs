@@ -36,11 +36,11 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("notification", &config.common, shutdown.clone());
+    let service = kit::Service::new("notification", &config.common, shutdown);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let store = Store::new(&instance, pool);
-    let queue = Client::connect(config.queue, shutdown).await?;
+    let queue = Client::connect(instance.discover(config.queue).await)?;
     let gate = Gate::default();
     let consumer = consumer::Consumer::new(&instance, store.clone());
     for name in QUEUES {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use kit::{
     Shutdown,
+    discovery::Source,
     messaging::{Client, Outgoing},
     testing::{OPERATOR_TOKEN, Process, database_url, eventually, redis_url},
 };
@@ -20,10 +21,9 @@ struct Lab {
 
 async fn lab() -> Lab {
     let queue = Process::start("queue-1", &["--redis-url", &redis_url().await], queue::run);
+    let source: Source = queue.public.to_string().parse().unwrap();
     Lab {
-        client: Client::connect(queue.public.to_string().parse().unwrap(), Shutdown::new())
-            .await
-            .unwrap(),
+        client: Client::connect(source.watch(Shutdown::new()).await).unwrap(),
         queue,
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
     }

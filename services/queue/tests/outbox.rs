@@ -7,6 +7,7 @@ use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use kit::{
     Common, Instance, Service, Shutdown,
+    discovery::Source,
     messaging::{Client, Event, Message},
     outbox::Relay,
     testing::eventually,
@@ -33,9 +34,8 @@ async fn relay_to(name: &str, pool: &PgPool, queue: SocketAddr) -> Relaying {
     let shutdown = Shutdown::new();
     let service = Service::new("worker", &Common::for_tests(name), shutdown.clone());
     let instance = service.instance().clone();
-    let client = Client::connect(queue.to_string().parse().unwrap(), shutdown.clone())
-        .await
-        .unwrap();
+    let queue: Source = queue.to_string().parse().unwrap();
+    let client = Client::connect(instance.discover(queue).await).unwrap();
     Relaying {
         relay: Relay::new(&instance, pool.clone(), "worker", client),
         instance,

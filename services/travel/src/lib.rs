@@ -134,8 +134,8 @@ pub async fn run(
     let service = Service::new("travel", &config.common, shutdown.clone());
     let instance = service.instance();
     let pool = kit::postgres::connect(instance, &config.database)?;
-    let cache = Peer::new("cache", config.cache, CACHE_LIMIT, shutdown.clone()).await?;
-    let queue = Client::connect(config.queue, shutdown.clone()).await?;
+    let cache = Peer::new("cache", instance.discover(config.cache).await, CACHE_LIMIT)?;
+    let queue = Client::connect(instance.discover(config.queue).await)?;
     let cache = Invalidator::new(cache);
     instance.spawn(cache.clone().settle(shutdown));
     let relay = Relay::new(instance, pool.clone(), "travel", queue);

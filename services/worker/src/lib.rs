@@ -51,11 +51,11 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("worker", &config.common, shutdown.clone());
+    let service = kit::Service::new("worker", &config.common, shutdown);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let store = Store::new(&instance, pool.clone());
-    let queue = Client::connect(config.queue, shutdown).await?;
+    let queue = Client::connect(instance.discover(config.queue).await)?;
     let gate = Gate::default();
     let settings = settings::Settings::new(config.task_seconds);
     let visibility = Duration::from_secs_f64(config.visibility_seconds);

@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod load;
 mod logs;
+mod restart;
 mod routes;
 mod scale;
 pub mod serve;
@@ -20,8 +21,12 @@ mod up;
 use std::path::Path;
 
 use anyhow::Result;
+use host::control::Note;
 
-use crate::arguments::{Arguments, Command};
+use crate::{
+    arguments::{Arguments, Command},
+    terminal::{say, tell},
+};
 
 /// Runs what was asked for; the exit code.
 pub async fn run(arguments: Arguments) -> Result<u8> {
@@ -38,6 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Load(load) => load::run(&directory, load).await,
         Command::Logs(logs) => logs::run(&directory, &logs).await,
         Command::Scale(scale) => scale::run(&directory, &scale).await,
+        Command::Restart(restart) => restart::run(&directory, &restart).await,
         Command::Bench(bench) => bench::run(&directory, bench.what).await,
         Command::Routes(routes) => routes::run(&routes),
         Command::Completions(completions) => completions::run(&completions),
@@ -46,6 +52,19 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::BenchUpstream(upstream) => bench::upstream::run(upstream).await,
         Command::Guard(guard) => guard::run(guard).await,
         Command::GuardChild(_) => unreachable!("handled before the runtime was made"),
+    }
+}
+
+/// Prints what happens while a running lab carries out a command.
+fn note(note: Note) {
+    match note {
+        Note::Step(step) => say(step),
+        Note::Silent(supervisor) => {
+            let process = supervisor.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            tell(format_args!(
+                "waiting: the lab's supervisor{process} does not answer"
+            ));
+        }
     }
 }
 

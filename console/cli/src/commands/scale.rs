@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::Result;
 use host::control::Client;
 
+use super::note;
 use crate::{arguments::Scale, exit, terminal::say};
 
 pub async fn run(directory: &Path, arguments: &Scale) -> Result<u8> {
-    let mut client = Client::connect(directory).await?;
+    let mut client = Client::connect(directory, note).await?;
     for &count in &arguments.counts {
         let topology = client.scale(count).await?;
         let role = count.role.name();

@@ -3,37 +3,56 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::Result;
-use host::control::Client;
+use host::{Error, control::Client};
 use kit::{
     Topology,
     topology::{Instance, State},
 };
 use serde_json::{Value, json};
 
-use crate::{arguments::Status, exit, terminal::say};
+use super::note;
+use crate::{
+    arguments::Status,
+    exit,
+    terminal::{say, tell},
+};
 
 /// How long an instance may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub async fn run(directory: &Path, arguments: &Status) -> Result<u8> {
-    let topology = Client::connect(directory).await?.status().await?;
+    let (topology, supervised) = match ask_supervisor(directory).await {
+        Ok(topology) => (topology, true),
+        // The services may well be there all the same.
+        Err(error @ Error::Silent { .. }) => {
+            tell(format_args!("recarga: {error}"));
+            tell("This is what it wrote down last:");
+            (host::running_topology(directory)?, false)
+        }
+        Err(error) => return Err(error.into()),
+    };
     let healthy = if arguments.json {
         let answers = ask_all(&topology).await;
         let document = json!({
             "topology": topology,
             "instances": answers,
-            "healthy": is_healthy(&topology, &answers),
+            "supervisor_answers": supervised,
+            "healthy": supervised && is_healthy(&topology, &answers),
         });
         say(serde_json::to_string_pretty(&document)?);
         is_healthy(&topology, &answers)
     } else {
         show(&topology).await
     };
-    Ok(if healthy {
+    Ok(if healthy && supervised {
         exit::SUCCESS
     } else {
         exit::FAILURE
     })
+}
+
+async fn ask_supervisor(directory: &Path) -> Result<Topology, Error> {
+    Client::connect(directory, note).await?.status().await
 }
 
 /// Prints one screen; whether everything is as it should be.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use host::{Error, Outcome, Role, control::Client, ports::Wanted};
 use kit::{Shutdown, Topology, topology::State};
 
-use super::{console, doctor, status};
+use super::{console, doctor, note, status};
 use crate::{
     arguments::Up,
     exit,
@@ -105,7 +105,7 @@ async fn attach(directory: &Path, with_console: bool, shutdown: &Shutdown) -> Re
 
 async fn until_up(directory: &Path) -> host::Result<Topology> {
     loop {
-        let topology = async { Client::connect(directory).await?.status().await };
+        let topology = async { Client::connect(directory, note).await?.status().await };
         match topology.await {
             Ok(topology)
                 if !topology.instances.is_empty()

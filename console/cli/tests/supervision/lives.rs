@@ -65,6 +65,80 @@ async fn a_role_grows_and_shrinks_while_everything_runs() {
 }
 
 #[tokio::test]
+async fn a_frozen_supervisor_is_named_instead_of_waited_for() {
+    let lab = Lab::start().await;
+    let supervisor = lab.child.id().unwrap();
+    signal(supervisor, Signal::STOP);
+    let (status, json, scale, restart, down) = tokio::join!(
+        lab.recarga(&["status"]),
+        lab.recarga(&["status", "--json"]),
+        lab.recarga(&["scale", "gateway=4"]),
+        lab.recarga(&["restart", "gateway-1"]),
+        lab.recarga(&["down"]),
+    );
+    for (what, output) in [
+        ("status", &status),
+        ("status --json", &json),
+        ("scale", &scale),
+        ("restart", &restart),
+        ("down", &down),
+    ] {
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{what}: {words}");
+        assert!(
+            words.contains(&format!("kill -CONT {supervisor}")),
+            "{what}: {words}"
+        );
+    }
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("gateway-3"), "the services are there: {text}");
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(document["supervisor_answers"], false);
+    assert_eq!(document["healthy"], false);
+    assert_eq!(document["instances"]["gateway-1"]["ready"], true);
+
+    signal(supervisor, Signal::CONT);
+    // It does what it was asked for meanwhile, the stop last.
+    let mut lab = lab;
+    assert!(lab.child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn instances_are_restarted_one_after_the_other() {
+    let lab = Lab::start().await;
+    let pids = |role: &str| -> Vec<Option<u32>> {
+        let topology = lab.topology();
+        topology
+            .of_role(role)
+            .map(|instance| instance.pid)
+            .collect()
+    };
+    let before = [pids("gateway"), pids("travel")];
+    let restarted = lab.recarga(&["restart", "gateway", "travel-2"]).await;
+    let text = String::from_utf8(restarted.stdout).unwrap();
+    assert!(restarted.status.success(), "{text}");
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once(" was restarted").map(|(name, _)| name))
+        .collect();
+    assert_eq!(names, ["gateway-1", "gateway-2", "gateway-3", "travel-2"]);
+    let after = [pids("gateway"), pids("travel")];
+    for (old, new) in before[0].iter().zip(&after[0]) {
+        assert!(new.is_some() && old != new);
+    }
+    assert_eq!(before[1][0], after[1][0]);
+    assert_ne!(before[1][1], after[1][1]);
+    assert_eq!(lab.instance("gateway-1").unwrap().restarts, 0);
+
+    let unknown = lab.recarga(&["restart", "gateway-9"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    let words = String::from_utf8(unknown.stderr).unwrap();
+    assert!(words.contains("no gateway-9 is running"), "{words}");
+    let nonsense = lab.recarga(&["restart", "postgres"]).await;
+    assert_eq!(nonsense.status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn nothing_outlives_a_killed_supervisor_and_the_next_lab_takes_over() {
     let mut lab = Lab::start().await;
     let processes = lab.processes();

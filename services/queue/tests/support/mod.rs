@@ -11,6 +11,7 @@ use clap::Parser;
 use kit::{
     Common, Listeners, RedisArgs, Shutdown,
     config::Secret,
+    discovery::Source,
     messaging::{Client, Message, Outgoing},
 };
 use serde_json::{Value, json};
@@ -69,9 +70,8 @@ pub async fn start_with(config: queue::Config) -> Running {
     let admin = listeners.admin.local_addr().unwrap();
     let shutdown = Shutdown::new();
     let task = tokio::spawn(queue::run(listeners, config, shutdown.clone()));
-    let client = Client::connect(address.to_string().parse().unwrap(), shutdown.clone())
-        .await
-        .unwrap();
+    let source: Source = address.to_string().parse().unwrap();
+    let client = Client::connect(source.watch(shutdown.clone()).await).unwrap();
     Running {
         address,
         admin,

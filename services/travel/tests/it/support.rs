@@ -142,9 +142,12 @@ impl Lab {
             None => cache.listen("127.0.0.1:0").await,
         };
         let source = Source::List(vec![address.to_string()]);
-        let peer = Peer::new("cache", source, Duration::from_secs(5), shutdown.clone())
-            .await
-            .expect("a client");
+        let peer = Peer::new(
+            "cache",
+            source.watch(shutdown.clone()).await,
+            Duration::from_secs(5),
+        )
+        .expect("a client");
         let invalidator = Invalidator::new(peer);
         instance.spawn(invalidator.clone().settle(shutdown.clone()));
         kit::postgres::watch(instance, setup.pool.clone());
