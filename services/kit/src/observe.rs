@@ -38,17 +38,24 @@ pub(crate) struct Observer {
     pub instance: Instance,
     pub limit: Duration,
     pub body_limit: usize,
+    faultless: Arc<[&'static str]>,
     served: Arc<Sampler>,
     failed: Arc<Sampler>,
 }
 
 impl Observer {
-    pub fn new(instance: Instance, limit: Duration, body_limit: usize) -> Self {
+    pub fn new(
+        instance: Instance,
+        limit: Duration,
+        body_limit: usize,
+        faultless: Vec<&'static str>,
+    ) -> Self {
         let rate = instance.access_log_rate();
         Self {
             instance,
             limit,
             body_limit,
+            faultless: faultless.into(),
             served: Arc::new(Sampler::new(rate)),
             failed: Arc::new(Sampler::new(rate)),
         }
@@ -153,7 +160,7 @@ async fn answer(
     request: Request,
     next: Next,
 ) -> Response {
-    if path != "/health" {
+    if path != "/health" && !observer.faultless.contains(&path) {
         let effect = observer
             .instance
             .faults()
