@@ -53,6 +53,13 @@ pub const HOLDERS: &str = "cache:holders";
 /// The Redis key that is there while a cache service lives.
 pub const ALIVE: &str = "cache:alive";
 
+/// The Redis hash in which all instances add up what they count, for the cache's statistics.
+pub const SUMS: &str = "cache:stats";
+/// Its field for reads that were answered from a first level.
+pub const FIRST_LEVEL_HITS: &str = "first_level_hits";
+/// Its field for reads of cacheable routes that went past the cache.
+pub const BYPASSES: &str = "bypasses";
+
 /// The channels. Channels, unlike keys, are shared by all logical databases of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channels {
@@ -155,7 +162,7 @@ mod tests {
         assert!(OVER > GAP + PROOF);
         // A link that is well is never doubted, and two lost renewals cost no lease.
         assert!(BEAT * 3 < PROOF && PROOF < GAP);
-        assert!(RENEWAL * 3 < LEASE - MARGIN);
+        assert!(RENEWAL * 3 + MARGIN < LEASE);
         assert!(BEAT * 2 < BEAT_LIFE);
     }
 }
