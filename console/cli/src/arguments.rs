@@ -232,6 +232,7 @@ pub struct Restart {
     pub targets: Vec<Target>,
 }
 
+#[derive(Debug, Args)]
 pub struct Routes {
     /// The table as one JSON document.
     #[arg(long)]

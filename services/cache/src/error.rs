@@ -1,19 +1,30 @@
 //! What can go wrong in the cache service, and the status of each.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use kit::Problem;
+use http::{HeaderValue, StatusCode};
+use kit::{Problem, caching::first_level::FENCED};
 
 /// The largest value, in bytes of JSON.
 pub const VALUE_LIMIT: usize = 1024 * 1024;
 
 /// A call of the store that did not work.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("Redis is away")]
     Away,
+    /// There is no link, and until there is one and all is purged nothing can be served, by nobody.
+    #[error("Redis is away, and nothing old is served")]
+    Fenced,
     #[error("Redis refused: {0}")]
-    Redis(redis::RedisError),
+    Redis(Arc<redis::RedisError>),
+}
+
+impl From<redis::RedisError> for StoreError {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(Arc::new(error))
+    }
 }
 
 /// Why a request is refused.
@@ -54,13 +65,26 @@ impl From<CacheError> for Problem {
             CacheError::Store(StoreError::Away) => {
                 Self::unavailable("The cache's store is away; go to the source")
             }
-            CacheError::Store(StoreError::Redis(error)) => error.into(),
+            CacheError::Store(StoreError::Fenced) => Self::unavailable(
+                "The cache's store is away, and nothing is served from before it left",
+            ),
+            CacheError::Store(StoreError::Redis(error)) => {
+                tracing::error!(error = %error, "a Redis command failed");
+                Self::internal()
+            }
         }
     }
 }
 
 impl IntoResponse for CacheError {
     fn into_response(self) -> Response {
-        Problem::from(self).into_response()
+        let fenced = matches!(self, Self::Store(StoreError::Fenced));
+        let mut response = Problem::from(self).into_response();
+        if fenced {
+            response
+                .headers_mut()
+                .insert(FENCED, HeaderValue::from_static("true"));
+        }
+        response
     }
 }

@@ -21,7 +21,7 @@ use utoipa::{OpenApi, openapi::Server};
 
 use crate::{
     error::{CacheError, StoreError, VALUE_LIMIT},
-    key::Key,
+    key::{Key, Variant},
     statistics::Statistics,
     store::Store,
 };
@@ -76,6 +76,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
             kit::extract::Path::<String>::from_request_parts(parts, state).await?;
         Self::parse(text)
     }
+}
+
+/// Counts a look-up that found nothing fresh, by its cause; `is_there` says whether an older value was.
+fn miss(app: &App, key: &Key, variant: &Variant, is_there: bool) {
+    let cause = app.store.causes().explain(
+        key.as_str(),
+        variant.as_str(),
+        is_there,
+        crate::store::now(),
+    );
+    app.statistics.miss(cause);
 }
 
 /// Takes JSON as a value: it must be JSON, and not too large.

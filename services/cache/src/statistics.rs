@@ -1,44 +1,27 @@
 //! Hits and misses: counted here, added up in Redis, so that several instances and restarts agree.
 
 use std::{
-    collections::HashMap,
+    array,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use kit::caching::first_level::{BYPASSES, FIRST_LEVEL_HITS, SUMS};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use crate::{error::StoreError, store::Store};
+use crate::{causes::Cause, error::StoreError, store::Store};
 
-/// The Redis hash that holds the sums.
-const SUMS: &str = "cache:stats";
 /// How often what was counted here is added to the sums.
 const FLUSH: Duration = Duration::from_millis(500);
 /// How often the gauges of what is stored are renewed.
 const INSPECT: Duration = Duration::from_secs(5);
-/// Deleted keys whose next miss is known to be due to that.
-const REMEMBERED: usize = 10_000;
-
-/// Why a value was not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "the names are the label's values")]
-pub enum Cause {
-    /// Never stored, as far as this instance knows.
-    cold,
-    /// Its time was over.
-    expired,
-    /// A write made it void.
-    invalidated,
-    /// It went with a flush or a prefix.
-    flushed,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabels {
@@ -50,7 +33,9 @@ struct CauseLabels {
 pub struct Statistics {
     hits: Counter,
     misses: Family<CauseLabels, Counter>,
+    stale: Counter,
     pub fills: Counter,
+    pub early: Counter,
     pub invalidations: Counter,
     pub flushes: Counter,
     pub lease_waits: Counter,
@@ -58,26 +43,45 @@ pub struct Statistics {
     entries: Gauge,
     bytes: Gauge,
     unsent_hits: AtomicU64,
-    unsent_misses: AtomicU64,
-    departed: Mutex<HashMap<String, Cause>>,
+    unsent_stale: AtomicU64,
+    unsent_misses: [AtomicU64; Cause::ALL.len()],
 }
 
 /// Sums over all instances since the statistics began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
+    /// Look-ups of this service that found a fresh value.
     pub hits: u64,
-    pub misses: u64,
+    /// Reads that gateways answered from their first levels.
+    pub first_level_hits: u64,
+    /// Look-ups that got a value past its freshness at once.
+    pub stale: u64,
+    /// Look-ups that found nothing fresh, by cause in the order of [`Cause::ALL`].
+    pub misses: [u64; Cause::ALL.len()],
+    /// Reads of cacheable routes that gateways sent past the cache.
+    pub bypasses: u64,
 }
 
 impl Sums {
-    /// Hits among all look-ups, 0 to 1; 0 before the first.
+    /// Hits, wherever they were.
     #[must_use]
-    pub fn hit_ratio(self) -> f64 {
-        let all = self.hits + self.misses;
-        if all == 0 {
+    pub fn all_hits(&self) -> u64 {
+        self.hits + self.first_level_hits
+    }
+
+    #[must_use]
+    pub fn all_misses(&self) -> u64 {
+        self.misses.iter().sum()
+    }
+
+    /// Hits among hits and misses, 0 to 1; 0 before the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        let (hits, misses) = (self.all_hits(), self.all_misses());
+        if hits + misses == 0 {
             0.0
         } else {
-            self.hits as f64 / all as f64
+            hits as f64 / (hits + misses) as f64
         }
     }
 }
@@ -97,7 +101,17 @@ impl Statistics {
             "Look-ups that did not, by cause",
             this.misses.clone(),
         );
+        registry.register(
+            "recarga_cache_stale",
+            "Look-ups that got a value past its freshness at once, while somebody else rebuilds it",
+            this.stale.clone(),
+        );
         registry.register("recarga_cache_fills", "Values stored", this.fills.clone());
+        registry.register(
+            "recarga_cache_early_refreshes",
+            "Leases to rebuild a value that was still fresh",
+            this.early.clone(),
+        );
         registry.register(
             "recarga_cache_invalidations",
             "Keys deleted one by one",
@@ -136,84 +150,86 @@ impl Statistics {
         self.unsent_hits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a miss; `expired` says whether an old value was still there.
-    pub fn miss(&self, key: &str, expired: bool) {
-        let departed = self.departed().remove(key);
-        let cause = match departed {
-            Some(cause) => cause,
-            None if expired => Cause::expired,
-            None => Cause::cold,
-        };
+    /// Counts a look-up that got a value past its freshness, and no lease.
+    pub fn stale(&self) {
+        self.stale.inc();
+        self.unsent_stale.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a miss.
+    pub fn miss(&self, cause: Cause) {
         self.misses.get_or_create(&CauseLabels { cause }).inc();
-        self.unsent_misses.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Remembers why keys went, for the next miss on each.
-    pub fn departure<'a>(&self, keys: impl IntoIterator<Item = &'a str>, cause: Cause) {
-        let mut departed = self.departed();
-        for key in keys {
-            if departed.len() >= REMEMBERED && !departed.contains_key(key) {
-                return;
-            }
-            departed.insert(key.to_owned(), cause);
-        }
-    }
-
-    fn departed(&self) -> std::sync::MutexGuard<'_, HashMap<String, Cause>> {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsent_misses[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The sums, with what this instance has yet to add.
     pub async fn sums(&self, store: &Store) -> Result<Sums, StoreError> {
         let link = store.keeper().link()?;
-        let (hits, misses): (Option<u64>, Option<u64>) = link
+        let mut fields = vec![
+            "hits".to_owned(),
+            "stale".to_owned(),
+            FIRST_LEVEL_HITS.to_owned(),
+            BYPASSES.to_owned(),
+        ];
+        fields.extend(Cause::ALL.map(field));
+        let found: Vec<Option<u64>> = link
             .run(|mut connection| async move {
                 redis::cmd("HMGET")
                     .arg(SUMS)
-                    .arg("hits")
-                    .arg("misses")
+                    .arg(fields)
                     .query_async(&mut connection)
                     .await
             })
             .await?;
+        let number = |index: usize| found.get(index).copied().flatten().unwrap_or(0);
+        let unsent = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Sums {
-            hits: hits.unwrap_or(0) + self.unsent_hits.load(Ordering::Relaxed),
-            misses: misses.unwrap_or(0) + self.unsent_misses.load(Ordering::Relaxed),
+            hits: number(0) + unsent(&self.unsent_hits),
+            stale: number(1) + unsent(&self.unsent_stale),
+            first_level_hits: number(2),
+            bypasses: number(3),
+            misses: array::from_fn(|cause| number(4 + cause) + unsent(&self.unsent_misses[cause])),
         })
     }
 
     /// Adds what was counted here to the sums; keeps it for later when Redis is away.
     pub async fn flush(&self, store: &Store) {
-        let hits = self.unsent_hits.swap(0, Ordering::Relaxed);
-        let misses = self.unsent_misses.swap(0, Ordering::Relaxed);
-        if hits == 0 && misses == 0 {
+        let counters = [
+            ("hits".to_owned(), &self.unsent_hits),
+            ("stale".to_owned(), &self.unsent_stale),
+        ]
+        .into_iter()
+        .chain(Cause::ALL.map(|cause| (field(cause), &self.unsent_misses[cause as usize])));
+        let taken: Vec<_> = counters
+            .map(|(field, counter)| (field, counter, counter.swap(0, Ordering::Relaxed)))
+            .filter(|(_, _, count)| *count > 0)
+            .collect();
+        if taken.is_empty() {
             return;
+        }
+        let mut additions = redis::pipe();
+        additions.atomic();
+        for (field, _, count) in &taken {
+            additions
+                .cmd("HINCRBY")
+                .arg(SUMS)
+                .arg(field)
+                .arg(*count)
+                .ignore();
         }
         let add = async {
             store
                 .keeper()
                 .link()?
                 .run(|mut connection| async move {
-                    redis::pipe()
-                        .atomic()
-                        .cmd("HINCRBY")
-                        .arg(SUMS)
-                        .arg("hits")
-                        .arg(hits)
-                        .ignore()
-                        .cmd("HINCRBY")
-                        .arg(SUMS)
-                        .arg("misses")
-                        .arg(misses)
-                        .ignore()
-                        .query_async::<()>(&mut connection)
-                        .await
+                    additions.query_async::<()>(&mut connection).await
                 })
                 .await
         };
         if add.await.is_err() {
-            self.unsent_hits.fetch_add(hits, Ordering::Relaxed);
-            self.unsent_misses.fetch_add(misses, Ordering::Relaxed);
+            for (_, counter, count) in taken {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
         }
     }
 
@@ -246,39 +262,42 @@ impl Statistics {
     }
 }
 
+/// The field of the sums that a cause is added up in.
+fn field(cause: Cause) -> String {
+    format!("misses:{}", cause.name())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ratios_have_no_division_by_zero() {
-        for (hits, misses, ratio) in [(0, 0, 0.0), (3, 1, 0.75), (0, 9, 0.0), (9, 0, 1.0)] {
-            assert!((Sums { hits, misses }.hit_ratio() - ratio).abs() < 1e-9);
+        for (hits, first_level_hits, misses, ratio) in [
+            (0, 0, 0, 0.0),
+            (3, 0, 1, 0.75),
+            (2, 1, 1, 0.75),
+            (0, 0, 9, 0.0),
+            (0, 9, 0, 1.0),
+        ] {
+            let sums = Sums {
+                hits,
+                first_level_hits,
+                misses: [misses, 0, 0, 0, 0],
+                ..Sums::default()
+            };
+            assert!((sums.hit_ratio() - ratio).abs() < 1e-9);
         }
     }
 
     #[test]
-    fn misses_are_told_apart() {
+    fn causes_are_counted_apart() {
         let statistics = Statistics::default();
-        statistics.departure(["a"], Cause::flushed);
-        statistics.departure(["b"], Cause::invalidated);
-        for (key, expired) in [("a", false), ("a", true), ("b", true), ("c", false)] {
-            statistics.miss(key, expired);
+        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, index);
+            statistics.miss(cause);
+            let labels = CauseLabels { cause };
+            assert_eq!(statistics.misses.get_or_create(&labels).get(), 1);
         }
-        let count = |cause| {
-            statistics
-                .misses
-                .get_or_create(&CauseLabels { cause })
-                .get()
-        };
-        assert_eq!(
-            [
-                count(Cause::flushed),
-                count(Cause::expired),
-                count(Cause::invalidated),
-                count(Cause::cold)
-            ],
-            [1, 1, 1, 1]
-        );
     }
 }

@@ -1,36 +1,32 @@
 //! The cache's operations on Redis.
 
-use std::{collections::BTreeMap, sync::Arc, sync::LazyLock};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use redis::Script;
+use kit::caching::first_level::HOLDERS;
 
 use crate::{
+    acknowledgements::Announcement,
+    causes::Causes,
     config::Config,
-    envelope::Envelope,
+    deletion::{Deletions, Everywhere},
+    envelope::{Envelope, Facts, HEAD, Lifetime},
     error::StoreError,
+    keeper::Keeper,
     key::{Key, VALUES, Variant},
-    link::Keeper,
     purge,
     waiters::Waiters,
 };
 
 /// The most variants kept under one key.
 const VARIANTS: usize = 128;
-/// Keys that one script call deletes or inspects: more would keep others waiting.
+/// Keys that one script call inspects: more would keep others waiting.
 const BATCH: usize = 50;
 
-macro_rules! script {
-    ($name:ident, $file:literal) => {
-        static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!(concat!("scripts/", $file))));
-    };
-}
-
 script!(CLAIM, "claim.lua");
-script!(STORE, "store.lua");
+announcing!(STORE, "store.lua");
 script!(RELEASE, "release.lua");
-script!(DELETE, "delete.lua");
+announcing!(EVERYTHING, "everything.lua");
 script!(INSPECT, "inspect.lua");
 
 /// What a request for a value that was not fresh got.
@@ -61,31 +57,46 @@ pub struct Contents {
     pub items: BTreeMap<String, u64>,
 }
 
-/// How long a value lives.
+/// How long values live when nobody says.
 #[derive(Clone, Copy, Debug)]
-pub struct Lifetime {
+pub struct Defaults {
     pub ttl_seconds: u32,
-    pub stale_seconds: u32,
+    pub swr_seconds: u32,
+    pub sie_seconds: u32,
+    /// Of rebuilt values.
+    pub jitter_percent: u8,
 }
 
 /// The store; shared by all handlers.
 pub struct Store {
     keeper: Arc<Keeper>,
     waiters: Arc<Waiters>,
+    causes: Arc<Causes>,
+    deletions: Deletions,
     lease_ms: u32,
-    pub defaults: Lifetime,
+    pub defaults: Defaults,
 }
 
 impl Store {
     #[must_use]
-    pub fn new(keeper: Arc<Keeper>, waiters: Arc<Waiters>, config: &Config) -> Self {
-        let defaults = Lifetime {
+    pub fn new(
+        keeper: Arc<Keeper>,
+        waiters: Arc<Waiters>,
+        causes: Arc<Causes>,
+        deletions: Deletions,
+        config: &Config,
+    ) -> Self {
+        let defaults = Defaults {
             ttl_seconds: config.default_ttl_seconds,
-            stale_seconds: config.stale_seconds,
+            swr_seconds: config.swr_seconds,
+            sie_seconds: config.sie_seconds,
+            jitter_percent: config.ttl_jitter_percent,
         };
         Self {
             keeper,
             waiters,
+            causes,
+            deletions,
             lease_ms: config.lease_ms,
             defaults,
         }
@@ -98,7 +109,7 @@ impl Store {
 
     /// The stored value, fresh or not.
     pub async fn read(&self, key: &Key, variant: &Variant) -> Result<Option<Envelope>, StoreError> {
-        let link = self.keeper.link()?;
+        let link = self.keeper.proven()?;
         let found: Option<Bytes> = link
             .run(|mut connection| async move {
                 redis::cmd("HGET")
@@ -111,16 +122,22 @@ impl Store {
         Ok(found.and_then(Envelope::decode))
     }
 
-    /// Takes the lease to rebuild a value.
-    pub async fn claim(&self, key: &Key, variant: &Variant) -> Result<Claim, StoreError> {
-        let link = self.keeper.link()?;
+    /// Takes the lease to rebuild a value; `early` also while it is fresh.
+    pub async fn claim(
+        &self,
+        key: &Key,
+        variant: &Variant,
+        early: bool,
+    ) -> Result<Claim, StoreError> {
+        let link = self.keeper.proven()?;
         let token = uuid::Uuid::new_v4().simple().to_string();
         let mut call = CLAIM.key(key.values());
         call.key(key.leases())
             .arg(variant.as_str())
             .arg(now())
             .arg(&token)
-            .arg(self.lease_ms);
+            .arg(self.lease_ms)
+            .arg(u8::from(early));
         let (kind, left, value): (u8, i64, Bytes) = link
             .run(|mut connection| async move { call.invoke_async(&mut connection).await })
             .await?;
@@ -135,7 +152,8 @@ impl Store {
         })
     }
 
-    /// Stores a value for the holder of a lease; false when the lease is void.
+    /// Stores a value for the holder of a lease, with its freshness shortened at random; what was stored, or nothing when
+    /// the lease is void.
     pub async fn fill(
         &self,
         key: &Key,
@@ -143,43 +161,68 @@ impl Store {
         token: &str,
         json: Bytes,
         lifetime: Lifetime,
-    ) -> Result<bool, StoreError> {
-        self.put(key, variant, token, json, lifetime).await
+        facts: Facts,
+    ) -> Result<Option<Envelope>, StoreError> {
+        let lifetime = lifetime.jittered(self.defaults.jitter_percent, rand::random());
+        let envelope = Envelope::new(json, now(), lifetime, facts);
+        let link = self.keeper.link()?;
+        let mut call = self.storing(key, variant, token, &envelope);
+        call.arg("");
+        let (stored, _): (bool, Vec<String>) = link
+            .run(|mut connection| async move { call.invoke_async(&mut connection).await })
+            .await?;
+        if !stored {
+            return Ok(None);
+        }
+        self.stored(key, variant, &envelope);
+        Ok(Some(envelope))
     }
 
-    /// Stores a value for whoever asks; a rebuild that is under way becomes void.
+    /// Stores a value for whoever asks; a rebuild that is under way becomes void, and copies of what was there too.
     pub async fn set(&self, key: &Key, json: Bytes, lifetime: Lifetime) -> Result<(), StoreError> {
-        self.put(key, &Variant::default(), "", json, lifetime)
-            .await?;
+        let variant = Variant::default();
+        let envelope = Envelope::new(json, now(), lifetime, Facts::WRITTEN);
+        let link = self.keeper.link()?;
+        let mut call = self.storing(key, &variant, "", &envelope);
+        call.arg(self.keeper.deletions());
+        let (_, announced): (bool, Vec<String>) = link
+            .run(|mut connection| async move { call.invoke_async(&mut connection).await })
+            .await
+            .inspect_err(|error| link.end(error))?;
+        self.stored(key, &variant, &envelope);
+        let announcement = Announcement::read(&announced).ok_or(StoreError::Away)?;
+        self.everywhere(announcement, link).settle().await;
         Ok(())
     }
 
-    async fn put(
+    fn storing(
         &self,
         key: &Key,
         variant: &Variant,
         token: &str,
-        json: Bytes,
-        lifetime: Lifetime,
-    ) -> Result<bool, StoreError> {
-        let link = self.keeper.link()?;
-        let envelope = Envelope::new(json, now(), lifetime.ttl_seconds, lifetime.stale_seconds);
+        envelope: &Envelope,
+    ) -> redis::ScriptInvocation<'static> {
         let mut call = STORE.key(key.values());
         call.key(key.leases())
+            .key(HOLDERS)
             .arg(variant.as_str())
             .arg(token)
             .arg(envelope.encode())
-            .arg(envelope.stale_until)
+            .arg(envelope.kept_until())
             .arg(VARIANTS)
-            .arg(self.keeper.channel())
+            .arg(self.keeper.wake_ups())
             .arg(key.as_str());
-        let stored: bool = link
-            .run(|mut connection| async move { call.invoke_async(&mut connection).await })
-            .await?;
-        if stored {
-            self.waiters.wake(key.as_str());
-        }
-        Ok(stored)
+        call
+    }
+
+    fn stored(&self, key: &Key, variant: &Variant, envelope: &Envelope) {
+        self.causes
+            .promise(key.as_str(), variant.as_str(), envelope.kept_until());
+        self.waiters.wake(key.as_str());
+    }
+
+    fn everywhere(&self, announcement: Announcement, link: crate::link::Link) -> Everywhere {
+        Everywhere::new(self.keeper.clone(), announcement, link)
     }
 
     /// Gives a lease back, so that a waiter can have it; false when it was void.
@@ -193,7 +236,7 @@ impl Store {
         let mut call = RELEASE.key(key.leases());
         call.arg(variant.as_str())
             .arg(token)
-            .arg(self.keeper.channel())
+            .arg(self.keeper.wake_ups())
             .arg(key.as_str());
         let released: bool = link
             .run(|mut connection| async move { call.invoke_async(&mut connection).await })
@@ -204,47 +247,51 @@ impl Store {
         Ok(released)
     }
 
-    /// Deletes keys, all variants, and voids all their leases. How many had a fresh value.
+    /// Deletes keys, all variants, voids all their leases, and waits until no gateway serves a copy. Those that had a
+    /// fresh value.
     ///
     /// When this fails, the link is given up: what could not be deleted goes with the purge before the next one.
-    pub async fn delete(&self, keys: &[Key]) -> Result<u64, StoreError> {
-        let link = self.keeper.link()?;
-        let mut found = 0;
-        for batch in keys.chunks(BATCH) {
-            let mut call = DELETE.prepare_invoke();
-            call.arg(now()).arg(self.keeper.channel());
-            for key in batch {
-                call.key(key.values()).key(key.leases()).arg(key.as_str());
-            }
-            let count: u64 = link
-                .run(|mut connection| async move { call.invoke_async(&mut connection).await })
-                .await
-                .inspect_err(|error| link.end(error))?;
-            found += count;
-            for key in batch {
-                self.waiters.wake(key.as_str());
-            }
-        }
-        Ok(found)
+    pub async fn delete(&self, keys: Vec<Key>) -> Result<Vec<Key>, StoreError> {
+        self.deletions.delete(keys).await
     }
 
-    /// Deletes every key that begins with `prefix`, and voids the leases. The keys that were there.
+    /// [`Self::delete`] that does not give up with Redis: it returns also, with [`StoreError::Fenced`], when there is no
+    /// link and nothing old can be served before there is one and a purge over it.
+    pub async fn forget(&self, keys: Vec<Key>) -> Result<Vec<Key>, StoreError> {
+        loop {
+            match self.deletions.delete(keys.clone()).await {
+                Err(StoreError::Away) => {}
+                other => return other,
+            }
+            if self.keeper.link_or_fence().await {
+                return Err(StoreError::Fenced);
+            }
+        }
+    }
+
+    /// Deletes every key that begins with `prefix`, voids the leases, and waits until no gateway serves a copy. The keys
+    /// that were there.
     pub async fn delete_prefix(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let link = self.keeper.link()?;
         let removed = link
             .run(|mut connection| async move { purge::purge(&mut connection, prefix).await })
             .await
             .inspect_err(|error| link.end(error))?;
+        // Gateways forget everything: this is rare, and they do not search.
+        let channel = self.keeper.deletions();
+        let announced: Vec<String> = link
+            .run(|mut connection| async move {
+                EVERYTHING
+                    .key(HOLDERS)
+                    .arg(channel)
+                    .invoke_async(&mut connection)
+                    .await
+            })
+            .await
+            .inspect_err(|error| link.end(error))?;
         self.waiters.wake_all();
-        let channel = self.keeper.channel();
-        link.run(|mut connection| async move {
-            redis::cmd("PUBLISH")
-                .arg(channel)
-                .arg("")
-                .query_async::<()>(&mut connection)
-                .await
-        })
-        .await?;
+        let announcement = Announcement::read(&announced).ok_or(StoreError::Away)?;
+        self.everywhere(announcement, link).settle().await;
         Ok(removed)
     }
 
@@ -266,6 +313,7 @@ impl Store {
                 .collect();
             for batch in found.chunks(BATCH) {
                 let mut call = INSPECT.prepare_invoke();
+                call.arg(HEAD);
                 for key in batch {
                     call.key(key);
                 }
@@ -307,6 +355,11 @@ impl Store {
             .lines()
             .find_map(|line| line.strip_prefix("evicted_keys:")?.trim().parse().ok())
             .unwrap_or(0))
+    }
+
+    #[must_use]
+    pub fn causes(&self) -> &Causes {
+        &self.causes
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! Calls between services: pooled connections, the caller's deadline, request ids, and a next instance when one refuses.
 
 use std::{
+    net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -127,51 +128,70 @@ impl Peer {
         path: &str,
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
-        let endpoints = self.endpoints.borrow().clone();
-        if endpoints.is_empty() {
-            return Err(CallError::NoInstance(self.role));
-        }
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
         let mut outcome = Err(CallError::NoInstance(self.role));
-        for turn in 0..endpoints.len() {
-            let endpoint = &endpoints[(start + turn) % endpoints.len()];
-            let mut request = self
-                .http
-                .request(method.clone(), format!("http://{}{path}", endpoint.address));
-            let mut budget = limit;
-            if let Some(context) = RequestContext::current() {
-                budget = budget.min(context.remaining().saturating_sub(MARGIN));
-                request = request.header(REQUEST_ID, context.id.as_ref());
-                if let Some(traceparent) = context.traceparent {
-                    request = request.header(TRACEPARENT, traceparent);
-                }
+        for instance in self.rotation() {
+            outcome = self
+                .call_at(instance, limit, method.clone(), path, &shape)
+                .await;
+            if !matches!(outcome, Err(CallError::Unreachable { .. })) {
+                break;
             }
-            if budget.is_zero() {
-                return Err(CallError::TimedOut { role: self.role });
-            }
-            let request = shape(
-                request
-                    .header(DEADLINE, budget.as_millis().to_string())
-                    .timeout(budget),
-            );
-            outcome = match request.send().await {
-                Ok(response) => return Ok(response),
-                Err(error) if error.is_timeout() && !error.is_connect() => {
-                    return Err(CallError::TimedOut { role: self.role });
-                }
-                Err(source) if source.is_connect() => Err(CallError::Unreachable {
-                    role: self.role,
-                    source,
-                }),
-                Err(source) => {
-                    return Err(CallError::Broken {
-                        role: self.role,
-                        source,
-                    });
-                }
-            };
         }
         outcome
+    }
+
+    /// The instances that are known now, beginning with the one whose turn it is.
+    #[must_use]
+    pub fn rotation(&self) -> Vec<SocketAddr> {
+        let mut instances: Vec<_> = self
+            .endpoints
+            .borrow()
+            .iter()
+            .map(|endpoint| endpoint.address)
+            .collect();
+        if !instances.is_empty() {
+            let start = self.next.fetch_add(1, Ordering::Relaxed) % instances.len();
+            instances.rotate_left(start);
+        }
+        instances
+    }
+
+    /// [`Self::call_within`] one instance, for callers that must hear from each.
+    pub async fn call_at(
+        &self,
+        address: SocketAddr,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let mut request = self.http.request(method, format!("http://{address}{path}"));
+        let mut budget = limit;
+        if let Some(context) = RequestContext::current() {
+            budget = budget.min(context.remaining().saturating_sub(MARGIN));
+            request = request.header(REQUEST_ID, context.id.as_ref());
+            if let Some(traceparent) = context.traceparent {
+                request = request.header(TRACEPARENT, traceparent);
+            }
+        }
+        if budget.is_zero() {
+            return Err(CallError::TimedOut { role: self.role });
+        }
+        let request = shape(
+            request
+                .header(DEADLINE, budget.as_millis().to_string())
+                .timeout(budget),
+        );
+        request.send().await.map_err(|source| {
+            let role = self.role;
+            if source.is_connect() {
+                CallError::Unreachable { role, source }
+            } else if source.is_timeout() {
+                CallError::TimedOut { role }
+            } else {
+                CallError::Broken { role, source }
+            }
+        })
     }
 
     /// Turns a status other than success into an error.

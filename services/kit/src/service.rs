@@ -89,6 +89,7 @@ pub struct Service {
     health: bool,
     request_limit: Duration,
     body_limit: usize,
+    faultless: Vec<&'static str>,
     drain_deadline: Duration,
     drain_notice: Duration,
     outermost: Option<Outermost>,
@@ -122,6 +123,7 @@ impl Service {
             health: true,
             request_limit: REQUEST_LIMIT,
             body_limit: BODY_LIMIT,
+            faultless: Vec::new(),
             drain_deadline: common.drain_deadline(),
             drain_notice: Duration::from_millis(common.drain_notice_ms),
             outermost: None,
@@ -202,6 +204,13 @@ impl Service {
         self
     }
 
+    /// Paths that injected faults never touch, besides `/health`: those that other services' promises rest on.
+    #[must_use]
+    pub fn faultless(mut self, paths: impl IntoIterator<Item = &'static str>) -> Self {
+        self.faultless.extend(paths);
+        self
+    }
+
     /// Serves until the shutdown is requested: then says so, goes on for the notice, finishes what is in flight, and
     /// waits for the background tasks; all of it bounded by the drain deadline.
     pub async fn run(self, listeners: Listeners) -> Result<(), Error> {
@@ -227,6 +236,7 @@ impl Service {
                     limit: self.request_limit,
                     body_limit: self.body_limit,
                     recorder: self.recorder,
+                    faultless: self.faultless.into(),
                 },
                 observe::observe,
             ));

@@ -51,6 +51,8 @@ pub enum Error {
     TooManySignIns,
     #[error("a query failed")]
     Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Unconfirmed(#[from] kit::caching::Unconfirmed),
     #[error("a task ended without an answer")]
     Interrupted,
     #[error("the stored function answered {outcome}: {reason}")]
@@ -84,6 +86,7 @@ impl From<Error> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(Duration::from_secs(1))
             }
             Error::Database(error) => error.into(),
+            Error::Unconfirmed(error) => error.into(),
             Error::Interrupted | Error::UnexpectedReply { .. } => {
                 tracing::error!(error = text, "a request failed");
                 Self::internal()

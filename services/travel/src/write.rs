@@ -107,8 +107,8 @@ async fn commit<W: Write>(
     let written = match timed("pg", write.call(&mut connection, claim)).await {
         Ok(written) => written,
         Err(error) => {
-            // It may have been committed and only the answer lost.
-            app.cache.invalidate(&write.perhaps_stale()).await;
+            // It may have been committed and only the answer lost. The caller is told so either way.
+            let _ = app.cache.invalidate(&write.perhaps_stale()).await;
             return Err(error.into());
         }
     };
@@ -121,10 +121,11 @@ async fn commit<W: Write>(
     };
     if let Ok(reply) = &result {
         // Also of a replay: the first run may have died between its commit and this.
-        timed("cache", app.cache.invalidate(&write.stale(reply))).await;
+        let forgotten = timed("cache", app.cache.invalidate(&write.stale(reply))).await;
         if W::ANNOUNCED && !written.replayed {
             app.wake_relay();
         }
+        forgotten?;
     }
     Ok(Answer {
         result,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use crate::{error::CacheError, key::Key, statistics::Cause};
+use crate::{causes::Cause, error::CacheError, key::Key};
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -66,7 +66,8 @@ async fn sweep(app: &App, prefix: String) -> Result<usize, CacheError> {
         .finish(async move { store.delete_prefix(&prefix).await })
         .await?;
     app.statistics.flushes.inc();
-    app.statistics
+    app.store
+        .causes()
         .departure(removed.iter().map(String::as_str), Cause::flushed);
     Ok(removed.len())
 }

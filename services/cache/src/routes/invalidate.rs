@@ -8,11 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use crate::{
-    error::{CacheError, StoreError},
-    key::Key,
-    statistics::Cause,
-};
+use crate::{causes::Cause, error::CacheError, key::Key};
 
 /// The most keys in one call.
 const LIMIT: usize = 1000;
@@ -23,8 +19,8 @@ pub struct Keys {
     keys: Vec<String>,
 }
 
-/// Deletes keys and voids their leases. When this fails nothing stale is served all the same: the cache answers 503 until
-/// Redis is back and purged.
+/// Deletes keys and voids their leases; 200 when no reader can see the old values any more. When Redis is away, that is so
+/// as soon as no first level holds a lease, and the refusal says it in a header.
 pub async fn invalidate(
     State(app): State<Arc<App>>,
     extract::Json(Keys { keys }): extract::Json<Keys>,
@@ -36,20 +32,16 @@ pub async fn invalidate(
         .into_iter()
         .map(Key::parse)
         .collect::<Result<Vec<_>, _>>()?;
-    let count = delete(&app, keys).await?;
-    Ok(Json(json!({"count": count})))
+    let count = keys.len();
+    let found = app.store.forget(keys).await?;
+    note(&app, count, &found);
+    Ok(Json(json!({"count": found.len()})))
 }
 
-/// Deletes keys to the end, also when the client leaves. How many had a fresh value.
-pub async fn delete(app: &App, keys: Vec<Key>) -> Result<u64, StoreError> {
-    let (store, statistics) = (app.store.clone(), app.statistics.clone());
-    app.finish(async move {
-        let found = store.delete(&keys).await?;
-        statistics.invalidations.inc_by(keys.len() as u64);
-        if found > 0 {
-            statistics.departure(keys.iter().map(Key::as_str), Cause::invalidated);
-        }
-        Ok(found)
-    })
-    .await
+/// Counts a deletion, and remembers why the values that were there went.
+pub fn note(app: &App, keys: usize, found: &[Key]) {
+    app.statistics.invalidations.inc_by(keys as u64);
+    app.store
+        .causes()
+        .departure(found.iter().map(Key::as_str), Cause::invalidated);
 }

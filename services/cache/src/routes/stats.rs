@@ -7,7 +7,7 @@ use kit::problem::ProblemBody;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use crate::error::CacheError;
+use crate::{causes::Cause, error::CacheError};
 
 /// The most keys listed.
 const ITEMS: usize = 1000;
@@ -24,11 +24,18 @@ pub struct Stats {
     pub items_truncated: bool,
     /// Seconds each listed key stays fresh.
     pub ttl_remaining: BTreeMap<String, u64>,
-    /// Look-ups that found a fresh value, over all instances.
+    /// Reads that found a fresh value, over all instances and the first levels of the gateways.
     pub hits: u64,
+    /// Those of them that a gateway answered from its own memory.
+    pub first_level_hits: u64,
     /// Look-ups that did not.
     pub misses: u64,
-    /// Hits among all look-ups, 0 to 1.
+    /// Why not; and `bypass`, the reads of cacheable routes that never asked (the cache was off or away, or the request was
+    /// too odd to be cached), which are not among the misses.
+    pub misses_by_cause: BTreeMap<String, u64>,
+    /// Look-ups that got a value past its freshness at once, while somebody else rebuilt it; neither hits nor misses.
+    pub stale: u64,
+    /// Hits among hits and misses, 0 to 1.
     pub hit_ratio: f64,
     /// Keys Redis removed for want of memory since it started.
     pub evictions: u64,
@@ -54,8 +61,16 @@ pub async fn get(State(app): State<Arc<App>>) -> Result<Json<Stats>, CacheError>
         items: contents.items.keys().cloned().collect(),
         items_truncated: contents.size > contents.items.len() as u64,
         ttl_remaining: contents.items,
-        hits: sums.hits,
-        misses: sums.misses,
+        hits: sums.all_hits(),
+        first_level_hits: sums.first_level_hits,
+        misses: sums.all_misses(),
+        misses_by_cause: Cause::ALL
+            .into_iter()
+            .zip(sums.misses)
+            .map(|(cause, count)| (cause.name().to_owned(), count))
+            .chain([("bypass".to_owned(), sums.bypasses)])
+            .collect(),
+        stale: sums.stale,
         hit_ratio: sums.hit_ratio(),
         evictions,
         bytes: contents.bytes,

@@ -15,9 +15,10 @@ use serde_json::{json, value::RawValue};
 
 use super::{App, checked, seconds};
 use crate::{
+    envelope::{Envelope, Lifetime},
     error::CacheError,
     key::{Key, Variant},
-    store::{Lifetime, now},
+    store::now,
 };
 
 /// Reads a value.
@@ -33,8 +34,10 @@ use crate::{
 pub async fn get(State(app): State<Arc<App>>, key: Key) -> Result<Response, CacheError> {
     let found = app.store.read(&key, &Variant::default()).await?;
     let now = now();
-    let Some(envelope) = found.as_ref().filter(|envelope| envelope.is_fresh(now)) else {
-        app.statistics.miss(key.as_str(), found.is_some());
+    // A remembered absence is no value.
+    let usable = |envelope: &&Envelope| envelope.is_fresh(now) && envelope.facts.status == 200;
+    let Some(envelope) = found.as_ref().filter(usable) else {
+        super::miss(&app, &key, &Variant::default(), found.is_some());
         return Err(CacheError::NotCached);
     };
     app.statistics.hit();
@@ -98,13 +101,18 @@ pub async fn set(
     }
     let new: NewValue = kit::extract::json(&body)?;
     let value = new.value.ok_or(CacheError::NoValue)?;
-    let ttl_seconds = seconds("ttl", new.ttl, 1, app.store.defaults.ttl_seconds)?;
+    let defaults = app.store.defaults;
+    let ttl_seconds = seconds("ttl", new.ttl, 1, defaults.ttl_seconds)?;
+    // Whoever says how long means it: no jitter.
     let lifetime = Lifetime {
-        ttl_seconds,
-        ..app.store.defaults
+        fresh_ms: i64::from(ttl_seconds) * 1000,
+        swr_seconds: defaults.swr_seconds,
+        sie_seconds: defaults.sie_seconds,
     };
     let value = checked(Bytes::from(String::from(Box::<str>::from(value))))?;
-    app.store.set(&key, value, lifetime).await?;
+    let store = app.store.clone();
+    app.finish(async move { store.set(&key, value, lifetime).await })
+        .await?;
     app.statistics.fills.inc();
     Ok(Json(json!({"status": "ok"})))
 }
@@ -123,8 +131,9 @@ pub async fn delete(
     State(app): State<Arc<App>>,
     key: Key,
 ) -> Result<Json<serde_json::Value>, CacheError> {
-    let found = super::invalidate::delete(&app, vec![key]).await?;
-    if found == 0 {
+    let found = app.store.delete(vec![key]).await?;
+    super::invalidate::note(&app, 1, &found);
+    if found.is_empty() {
         return Err(CacheError::NothingToDelete);
     }
     Ok(Json(json!({"status": "deleted"})))

@@ -1,10 +1,11 @@
--- Stores a value: for the holder of the lease only, or (with an empty token) for anybody, which voids the lease.
--- KEYS: values, leases. ARGV: variant, token, value, stale until, most variants, channel, key.
--- Answers 1, or 0 when the lease is void.
+-- Stores a value: for the holder of the lease only, or (with an empty token) for anybody, which voids the lease and is
+-- announced as a deletion of what was there.
+-- KEYS: values, leases, holders. ARGV: variant, token, value, kept until, most variants, channel of wake-ups, key, channel of
+-- deletions. Answers {1 | 0 when the lease is void, announcement or {}}.
 if ARGV[2] ~= '' then
   local lease = redis.call('HGET', KEYS[2], ARGV[1])
   if not lease or string.sub(lease, 14) ~= ARGV[2] then
-    return 0
+    return {0, {}}
   end
 end
 redis.call('HDEL', KEYS[2], ARGV[1])
@@ -16,5 +17,8 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 if redis.call('PEXPIRETIME', KEYS[1]) < tonumber(ARGV[4]) then
   redis.call('PEXPIREAT', KEYS[1], ARGV[4])
 end
+if ARGV[2] == '' then
+  return {1, announce(KEYS[3], ARGV[8], '\n' .. ARGV[7])}
+end
 redis.call('PUBLISH', ARGV[6], ARGV[7])
-return 1
+return {1, {}}

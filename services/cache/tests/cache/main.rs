@@ -1,6 +1,8 @@
 //! The cache service on a real Redis.
 
+mod first_level;
 mod leases;
 mod outage;
 mod support;
 mod values;
+mod windows;

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kit::testing::eventually;
+use kit::{caching::first_level::LEASE, testing::eventually};
 
 use crate::support::{Cache, config};
 
 /// A Redis of this test's own, with an append-only file that is written at once.
-struct Redis {
+pub struct Redis {
     port: u16,
     folder: PathBuf,
     process: Child,
@@ -20,18 +20,23 @@ struct Redis {
 
 impl Redis {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub fn start_with(folder: &Path, flags: &[&str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("bound").port();
         drop(free);
-        Self::start_at(folder, port)
+        Self::start_at(folder, port, flags)
     }
 
-    fn start_at(folder: &Path, port: u16) -> Self {
+    fn start_at(folder: &Path, port: u16, flags: &[&str]) -> Self {
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--appendonly", "yes", "--appendfsync", "always"])
             .args(["--save", "", "--dir"])
             .arg(folder)
+            .args(flags)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
@@ -42,7 +47,7 @@ impl Redis {
         }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
@@ -60,7 +65,7 @@ impl Redis {
     }
 
     fn restart(&mut self) {
-        *self = Self::start_at(&self.folder.clone(), self.port);
+        *self = Self::start_at(&self.folder.clone(), self.port, &[]);
     }
 }
 
@@ -91,6 +96,7 @@ async fn a_killed_redis_brings_nothing_back() {
     }
     let missed = cache.post("/invalidate", r#"{"keys": ["a"]}"#).await;
     assert_eq!(missed.status, 503);
+    assert_eq!(missed.header("x-cache-fenced"), Some("true"));
     assert_eq!(cache.get("/health").await.status, 200);
 
     redis.restart();
@@ -128,11 +134,17 @@ async fn a_redis_that_hangs_holds_nobody_up() {
     cache.post("/cache/a", r#"{"value": "before"}"#).await;
     redis.signal("-STOP");
     let started = Instant::now();
-    assert_eq!(
-        cache.post("/invalidate", r#"{"keys": ["a"]}"#).await.status,
-        503
-    );
-    assert!(started.elapsed() < Duration::from_secs(3));
+    let missed = cache.post("/invalidate", r#"{"keys": ["a"]}"#).await;
+    assert_eq!(missed.status, 503);
+    // The link is given up, and first levels have lost their leases.
+    assert_eq!(missed.header("x-cache-fenced"), Some("true"));
+    assert!(started.elapsed() >= LEASE);
+    assert!(started.elapsed() < Duration::from_secs(6));
+    // From then on nobody waits.
+    let started = Instant::now();
+    let missed = cache.post("/invalidate", r#"{"keys": ["a"]}"#).await;
+    assert_eq!(missed.header("x-cache-fenced"), Some("true"));
+    assert!(started.elapsed() < Duration::from_millis(500));
     let started = Instant::now();
     assert_eq!(cache.get("/entries/a").await.status, 503);
     assert!(started.elapsed() < Duration::from_millis(500));

@@ -43,7 +43,9 @@ pub fn config(name: &str, redis_url: &str) -> cache::Config {
             redis_url: Secret(redis_url.to_owned()),
         },
         default_ttl_seconds: 300,
-        stale_seconds: 600,
+        ttl_jitter_percent: 10,
+        swr_seconds: 30,
+        sie_seconds: 600,
         lease_ms: 10_000,
         waiters_per_key: 10_000,
     }

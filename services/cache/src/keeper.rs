@@ -1,0 +1,369 @@
+//! Keeps a link to Redis: makes it, purges before it is used, proves it again and again, and passes its messages on.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use kit::{
+    Instance,
+    caching::first_level::{ALIVE, BEAT, BEAT_LIFE, Channels, Gone, HOLDERS, LEASE, acknowledged},
+};
+use redis::{
+    AsyncConnectionConfig, Msg, RedisError, RedisResult,
+    aio::{MultiplexedConnection, PubSub},
+};
+use tokio::sync::watch;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
+
+use crate::{
+    acknowledgements::Acknowledgements,
+    causes::{Cause, Causes},
+    error::StoreError,
+    fence::{Proof, leases_over_at},
+    link::{Link, Silence},
+    purge,
+    waiters::Waiters,
+};
+
+/// How long a command may take: beyond it Redis counts as away.
+const RESPONSE: Duration = Duration::from_secs(1);
+/// How long a connection attempt may take.
+const CONNECT: Duration = Duration::from_millis(800);
+/// How long after a failure the next attempt begins.
+const PAUSE: Duration = Duration::from_millis(100);
+
+script!(BEAT_SCRIPT, "beat.lua");
+announcing!(EVERYTHING, "everything.lua");
+
+/// What stands now.
+struct Standing {
+    link: Option<Link>,
+    /// Without a link: when no first level holds a lease any more.
+    leases_over_at: Instant,
+    /// Whether a purge has begun after which there may be a link: what is committed from now on it does not cover.
+    purging: bool,
+}
+
+/// Keeps a link to Redis.
+pub struct Keeper {
+    client: redis::Client,
+    wake_ups: String,
+    channels: Channels,
+    standing: watch::Sender<Standing>,
+    waiters: Arc<Waiters>,
+    causes: Arc<Causes>,
+    acknowledgements: Acknowledgements,
+    /// When the runtime that answers requests was last seen to move.
+    serving: Arc<Proof>,
+}
+
+/// Ends the keeper's thread when it is dropped.
+pub struct Guard {
+    _stop: DropGuard,
+    _watch: AbortOnDropHandle<()>,
+}
+
+/// What a subscription brings.
+type Messages = futures::stream::BoxStream<'static, Msg>;
+
+/// What Redis' own clock showed, at least, when ours showed something.
+#[derive(Clone, Copy)]
+struct RedisClock {
+    at: Instant,
+    milliseconds: u64,
+}
+
+impl RedisClock {
+    fn read(at: Instant, (seconds, microseconds): (u64, u64)) -> Self {
+        Self {
+            at,
+            milliseconds: seconds * 1000 + microseconds / 1000,
+        }
+    }
+
+    /// What it shows now, or a little less.
+    fn now(self) -> u64 {
+        self.milliseconds + u64::try_from(self.at.elapsed().as_millis()).unwrap_or(0)
+    }
+}
+
+impl Keeper {
+    #[must_use]
+    pub fn new(client: redis::Client, waiters: Arc<Waiters>, causes: Arc<Causes>) -> Self {
+        // Channels, unlike keys, are shared by all logical databases of a server.
+        let database = client.get_connection_info().redis_settings().db();
+        let standing = Standing {
+            link: None,
+            // Who ran here before us may have given a sign of life just before it died.
+            leases_over_at: leases_over_at(Instant::now()),
+            purging: false,
+        };
+        Self {
+            channels: Channels::new(&client),
+            wake_ups: format!("cache:wake:{database}"),
+            client,
+            standing: watch::Sender::new(standing),
+            waiters,
+            causes,
+            acknowledgements: Acknowledgements::default(),
+            serving: Arc::new(Proof::new(Instant::now())),
+        }
+    }
+
+    /// Makes links on a thread of its own, until the guard is dropped; and watches the runtime that this is called on.
+    pub fn start(self: &Arc<Self>, instance: &Instance) -> Result<Guard, kit::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(kit::Error::other)?;
+        let stop = CancellationToken::new();
+        let (keeper, instance, stopped) = (self.clone(), instance.clone(), stop.clone());
+        std::thread::Builder::new()
+            .name("redis-link".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = keeper.run(&instance) => {}
+                        () = stopped.cancelled() => {}
+                    }
+                });
+            })
+            .map_err(kit::Error::other)?;
+        let keeper = self.clone();
+        Ok(Guard {
+            _stop: stop.drop_guard(),
+            _watch: AbortOnDropHandle::new(tokio::spawn(async move { keeper.watch().await })),
+        })
+    }
+
+    /// Notices when the runtime stood still.
+    async fn watch(&self) {
+        loop {
+            let now = Instant::now();
+            if self.serving.is_broken(now)
+                && let Ok(link) = self.link()
+            {
+                link.end(&Silence);
+            }
+            self.serving.answered(now);
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    /// Where wake-ups for waiters in other instances are published, with the key.
+    #[must_use]
+    pub fn wake_ups(&self) -> &str {
+        &self.wake_ups
+    }
+
+    /// Where deletions are published.
+    #[must_use]
+    pub fn deletions(&self) -> &str {
+        &self.channels.gone
+    }
+
+    #[must_use]
+    pub fn acknowledgements(&self) -> &Acknowledgements {
+        &self.acknowledgements
+    }
+
+    /// The link, if one stands: for what is written or only counted.
+    pub fn link(&self) -> Result<Link, StoreError> {
+        self.standing
+            .borrow()
+            .link
+            .as_ref()
+            .filter(|link| !link.is_ended())
+            .cloned()
+            .ok_or(StoreError::Away)
+    }
+
+    /// The link, if it was proven alive just now: for what is served.
+    pub fn proven(&self) -> Result<Link, StoreError> {
+        let link = self.link()?;
+        if link.is_proven() {
+            Ok(link)
+        } else {
+            Err(StoreError::Away)
+        }
+    }
+
+    /// Returns when there may be a link to try, or (with true) when it is a promise that nothing from before now is served
+    /// any more: there is no link, all is purged before there is one, and no first level holds a lease.
+    pub async fn link_or_fence(&self) -> bool {
+        let mut changes = self.standing.subscribe();
+        let (mut fenced, mut away_until) = (false, None);
+        self.standing.send_if_modified(|standing| {
+            // A link that has just ended still stands here for a moment.
+            if standing.link.is_none() && !standing.purging {
+                away_until = Some(standing.leases_over_at);
+                fenced = standing.leases_over_at <= Instant::now();
+            }
+            false
+        });
+        if !fenced {
+            let end = away_until.unwrap_or_else(|| Instant::now() + PAUSE);
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(end.into()) => {}
+            }
+        }
+        fenced
+    }
+
+    /// Makes links, one after the other, for ever.
+    async fn run(&self, instance: &Instance) {
+        loop {
+            match self.establish(instance.name()).await {
+                Ok((link, clock, messages)) => {
+                    self.standing.send_modify(|standing| {
+                        standing.link = Some(link.clone());
+                        standing.purging = false;
+                    });
+                    instance.set_check("redis", true);
+                    self.waiters.wake_all();
+                    self.keep(&link, clock, messages, instance.name()).await;
+                    self.standing.send_modify(|standing| {
+                        standing.link = None;
+                        // The last sign of life was given before now.
+                        standing.leases_over_at = leases_over_at(Instant::now());
+                    });
+                    instance.set_check("redis", false);
+                    self.waiters.wake_all();
+                }
+                Err(error) => {
+                    tracing::debug!(error = %error, "no link to Redis yet");
+                    self.standing
+                        .send_modify(|standing| standing.purging = false);
+                    instance.set_check("redis", false);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn establish(&self, name: &str) -> RedisResult<(Link, RedisClock, Messages)> {
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(RESPONSE))
+            .set_connection_timeout(Some(CONNECT));
+        let mut connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        let subscribe = async {
+            let mut subscription: PubSub = self.client.get_async_pubsub().await?;
+            let channels = [
+                &self.wake_ups,
+                &self.channels.gone,
+                &self.channels.acknowledged,
+            ];
+            subscription.subscribe(&channels).await?;
+            RedisResult::Ok(subscription)
+        };
+        let subscription = tokio::time::timeout(RESPONSE, subscribe)
+            .await
+            .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
+        self.standing
+            .send_modify(|standing| standing.purging = true);
+        let removed = purge::purge(&mut connection, "").await?.len();
+        self.causes.everything(Cause::flushed);
+        if removed > 0 {
+            tracing::info!(
+                removed,
+                "the cache starts empty: an invalidation may have been missed"
+            );
+        }
+        // Before the first sign of life: whoever renews a lease after that has heard of this.
+        let _: Vec<String> = EVERYTHING
+            .key(HOLDERS)
+            .arg(&self.channels.gone)
+            .invoke_async(&mut connection)
+            .await?;
+        let unknown_until = Instant::now() + LEASE;
+        let time = redis::cmd("TIME").query_async(&mut connection).await?;
+        let clock = RedisClock::read(Instant::now(), time);
+        let asked = Instant::now();
+        let clock = self.beat(&mut connection, clock, name).await?;
+        let link = Link::new(connection, asked, self.serving.clone(), unknown_until);
+        Ok((link, clock, subscription.into_on_message().boxed()))
+    }
+
+    /// Passes messages on and proves the link again and again, until it ends.
+    async fn keep(&self, link: &Link, clock: RedisClock, mut messages: Messages, name: &str) {
+        let listen = async {
+            while let Some(message) = messages.next().await {
+                self.hear(&message);
+            }
+        };
+        let prove = async {
+            let mut clock = clock;
+            loop {
+                tokio::time::sleep(BEAT).await;
+                let asked = Instant::now();
+                if link.proof().is_broken(asked) {
+                    return StoreError::Away;
+                }
+                let answer = link.run(|mut connection| async move {
+                    self.beat(&mut connection, clock, name).await
+                });
+                match tokio::time::timeout_at(link.proof().breaks_at().into(), answer).await {
+                    Ok(Ok(now)) => clock = now,
+                    Ok(Err(error)) => return error,
+                    Err(_) => return StoreError::Away,
+                }
+                // An answer that was waiting for us while we were stopped is no proof.
+                if link.proof().is_broken(Instant::now()) {
+                    return StoreError::Away;
+                }
+                link.proof().answered(asked);
+            }
+        };
+        tokio::select! {
+            () = link.ended() => {}
+            () = listen => link.end(&StoreError::Away),
+            error = prove => link.end(&error),
+        }
+    }
+
+    fn hear(&self, message: &Msg) {
+        let Ok(text) = std::str::from_utf8(message.get_payload_bytes()) else {
+            return;
+        };
+        let channel = message.get_channel_name();
+        if channel == self.channels.acknowledged {
+            if let Some((holder, number)) = acknowledged(text) {
+                self.acknowledgements.acknowledge(holder, number);
+            }
+        } else if channel == self.wake_ups {
+            self.waiters.wake(text);
+        } else if let Some(gone) = Gone::parse(text) {
+            match gone.each() {
+                Some(keys) => keys.for_each(|key| self.waiters.wake(key)),
+                None => self.waiters.wake_all(),
+            }
+        }
+    }
+
+    /// Gives a sign of life, which is also a proof of the connection. It counts from when requests could last be answered.
+    async fn beat(
+        &self,
+        connection: &mut MultiplexedConnection,
+        clock: RedisClock,
+        name: &str,
+    ) -> RedisResult<RedisClock> {
+        let life = BEAT_LIFE.saturating_sub(self.serving.age(Instant::now()));
+        let until = clock.now() + u64::try_from(life.as_millis()).unwrap_or(0);
+        let time = BEAT_SCRIPT
+            .key(ALIVE)
+            .arg(until)
+            .arg(name)
+            .invoke_async(connection)
+            .await?;
+        Ok(RedisClock::read(Instant::now(), time))
+    }
+}
