@@ -142,6 +142,10 @@ async fn a_dead_instance_is_passed_over() {
             cache: lab.cache.url.parse().expect("an address"),
             signing_key: kit::config::Secret(crate::support::KEY.to_owned()),
             auth: gateway::AuthMode::Open,
+            routes: None,
+            redis_url: None,
+            limit_patience_ms: 30,
+            limit_callers: 131_072,
             logins_per_user: 60,
             logins_per_address: 600,
         }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -158,7 +159,13 @@ pub struct Plan {
     pub auth: AuthMode,
     pub logins_per_user: u32,
     pub logins_per_address: u32,
+    /// The cache's Redis.
     pub redis_url: Option<String>,
+    /// The routes file.
+    pub routes: Option<PathBuf>,
+    /// The Redis of the shared limits.
+    pub limiter: Option<String>,
+    pub patience_ms: u32,
 }
 
 impl Default for Plan {
@@ -169,6 +176,10 @@ impl Default for Plan {
             logins_per_user: 60,
             logins_per_address: 600,
             redis_url: None,
+            routes: None,
+            limiter: None,
+            // A busy test machine may take its time; that Redis is not waited for has a test of its own.
+            patience_ms: 1000,
         }
     }
 }
@@ -211,6 +222,10 @@ impl Lab {
                 cache: lab.cache.url.parse().expect("an address"),
                 signing_key: Secret(KEY.to_owned()),
                 auth: plan.auth,
+                routes: plan.routes.clone(),
+                redis_url: plan.limiter.clone().map(Secret),
+                limit_patience_ms: plan.patience_ms,
+                limit_callers: 131_072,
                 logins_per_user: plan.logins_per_user,
                 logins_per_address: plan.logins_per_address,
             };
