@@ -195,3 +195,100 @@ impl Shared {
         Ok(connection)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::table::Period;
+
+    /// One call of a sequence: which cell, at which rate, how long after the one before.
+    type Step = (u8, u32, u32, u64);
+
+    /// Runs the script on a clock of our own, and compares with the rule step by step.
+    async fn compare(client: &Client, steps: &[Step]) -> Result<(), TestCaseError> {
+        let text = include_str!("limit.lua");
+        let ours = text
+            .replace("redis.call('TIME')", "{ARGV[3], ARGV[4]}")
+            // Their clock does not know of ours.
+            .replace("math.ceil((after - now) / 1000)", "600000");
+        assert_ne!(text, ours);
+        let script = Script::new(&ours);
+        let mut connection = client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("the test Redis answers");
+        redis::cmd("FLUSHDB")
+            .query_async::<()>(&mut connection)
+            .await
+            .expect("an empty database");
+        let mut cells = std::collections::HashMap::new();
+        let mut now = 1_790_000_000_000_000_u64;
+        for (cell, requests, burst, gap) in steps {
+            let rate = Rate::new(*requests, Period::Second, *burst);
+            now += gap;
+            let numbers: Vec<u64> = script
+                .key(format!("cell{cell}"))
+                .arg(rate.interval)
+                .arg(rate.tolerance())
+                .arg(now / 1_000_000)
+                .arg(now % 1_000_000)
+                .invoke_async(&mut connection)
+                .await
+                .expect("the script runs");
+            let (standing, after) = rate.decide(cells.get(cell).copied(), now);
+            cells.insert(*cell, after);
+            prop_assert_eq!(numbers, [u64::from(standing.admitted), after - now]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_script_decides_like_the_rule() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let url = runtime.block_on(kit::testing::redis_url());
+        let client = Client::open(url).expect("a URL");
+        let step = (0_u8..3, 1_u32..2000, 1_u32..9, 0_u64..400_000);
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            cases: 40,
+            ..ProptestConfig::default()
+        });
+        runner
+            .run(&proptest::collection::vec(step, 1..60), |steps| {
+                runtime.block_on(compare(&client, &steps))
+            })
+            .expect("they agree");
+    }
+
+    #[tokio::test]
+    async fn cells_of_one_trip_count_apart_and_go_away() {
+        let url = kit::testing::redis_url().await;
+        let client = Client::open(url).expect("a URL");
+        let degraded = Gauge::default();
+        let shared = Shared::new(client.clone(), Duration::from_secs(5), degraded.clone());
+        let rate = Rate::new(1, Period::Minute, 1);
+        let cells = [("a".to_owned(), rate), ("b".to_owned(), rate)];
+        assert_eq!(shared.take(&cells).await, None, "not open yet");
+        assert_eq!(degraded.get(), 1);
+        shared.open().await;
+        assert_eq!(degraded.get(), 0);
+        let first = shared.take(&cells[..1]).await.expect("counted");
+        assert_eq!(first, [(true, 60_000_000)]);
+        let second = shared.take(&cells).await.expect("counted");
+        assert!(!second[0].0 && second[0].1 <= 60_000_000, "{second:?}");
+        assert_eq!(second[1], (true, 60_000_000));
+        let mut connection = client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("the test Redis answers");
+        for key in ["a", "b"] {
+            let left: i64 = redis::cmd("PTTL")
+                .arg(key)
+                .query_async(&mut connection)
+                .await
+                .expect("a time");
+            assert!((1..=60_000).contains(&left), "{key}: {left}");
+        }
+    }
+}

@@ -213,21 +213,13 @@ impl Lab {
         };
         for number in 1..=plan.gateways {
             let config = gateway::Config {
-                common: Common::for_tests(&format!("gateway-{number}")),
-                travel: list(lab.travel.address),
-                search: list(lab.search.address),
-                booking: list(lab.booking.address),
-                worker: list(lab.worker.address),
-                exercise: list(lab.exercise.address),
-                cache: lab.cache.url.parse().expect("an address"),
-                signing_key: Secret(KEY.to_owned()),
                 auth: plan.auth,
                 routes: plan.routes.clone(),
                 redis_url: plan.limiter.clone().map(Secret),
                 limit_patience_ms: plan.patience_ms,
-                limit_callers: 131_072,
                 logins_per_user: plan.logins_per_user,
                 logins_per_address: plan.logins_per_address,
+                ..config(&lab, number)
             };
             lab.gateways.push(start_gateway(config).await);
         }
@@ -281,9 +273,20 @@ impl Lab {
     }
 
     pub async fn metrics(&self) -> String {
-        let url = format!("{}/metrics", self.gateways[0].admin);
+        self.metrics_of(0).await
+    }
+
+    pub async fn metrics_of(&self, gateway: usize) -> String {
+        let url = format!("{}/metrics", self.gateways[gateway].admin);
         let answer = self.http.get(url).send().await.expect("an answer");
         answer.text().await.expect("a whole body")
+    }
+
+    /// What the admin surface says to anybody.
+    pub async fn admin(&self, gateway: usize, path: &str) -> Value {
+        let url = format!("{}{path}", self.gateways[gateway].admin);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
     }
 
     pub async fn stop(self) {
@@ -291,6 +294,46 @@ impl Lab {
             gateway.stop().await;
         }
         self.cache.stop().await;
+    }
+}
+
+/// A gateway before these services and the cache, with built-in routes.
+pub fn config(lab: &Lab, number: usize) -> gateway::Config {
+    gateway::Config {
+        common: Common::for_tests(&format!("gateway-{number}")),
+        travel: list(lab.travel.address),
+        search: list(lab.search.address),
+        booking: list(lab.booking.address),
+        worker: list(lab.worker.address),
+        exercise: list(lab.exercise.address),
+        cache: lab.cache.url.parse().expect("an address"),
+        signing_key: Secret(KEY.to_owned()),
+        auth: AuthMode::Open,
+        routes: None,
+        redis_url: None,
+        limit_patience_ms: 1000,
+        limit_callers: 131_072,
+        logins_per_user: 60,
+        logins_per_address: 600,
+    }
+}
+
+/// A file of routes, gone with its value.
+pub struct RoutesFile(tempfile::TempDir);
+
+impl RoutesFile {
+    pub fn new(routes: &[gateway::RouteInfo]) -> Self {
+        let file = Self(tempfile::tempdir().expect("a folder"));
+        file.write(&gateway::document::write(routes));
+        file
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("routes.json")
+    }
+
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).expect("written");
     }
 }
 
