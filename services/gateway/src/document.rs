@@ -397,6 +397,114 @@ mod tests {
         assert!(found[0].contains("level: is there twice"), "{found:?}");
     }
 
+    /// What a schema can tell, it tells as the reader does.
+    #[test]
+    fn the_schema_and_the_reader_agree() {
+        let validator = jsonschema::validator_for(&schema()).expect("a schema");
+        let own: Value = serde_json::from_str(&write(&routes())).expect("JSON");
+        assert!(validator.is_valid(&own));
+        let good = json!({
+            "method": "GET", "path": "/a/{id}", "level": "user", "upstream": "travel", "timeout_ms": 25_000,
+            "upstream_path": null, "adds_gateway_id": true,
+            "limit": {"requests": 100_000, "per": "minute", "burst": 1, "by": "user", "shared": true},
+            "cache": {"key": "k:{id}", "ttl_seconds": 86_400, "variant": ["limit"], "shape": {"wrapped": "data"},
+                "swr_seconds": 0, "sie_seconds": 86_400, "negative_ttl_seconds": 3600},
+        });
+        let with = |pointer: &str, value: Value| {
+            let mut route = good.clone();
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            let parent = route.pointer_mut(parent).expect("a parent");
+            match value {
+                // A word for taking the member away: null has a meaning.
+                Value::String(word) if word == "(none)" => {
+                    parent.as_object_mut().expect("an object").remove(name);
+                }
+                value => parent[name] = value,
+            }
+            json!({"routes": [route]})
+        };
+        let check = |document: &Value, expected: bool| {
+            assert_eq!(validator.is_valid(document), expected, "schema: {document}");
+            let found = flaws(&document.to_string());
+            assert_eq!(found.is_empty(), expected, "{found:?}: {document}");
+        };
+        check(&json!({"$schema": "x", "routes": [good]}), true);
+        check(&json!({"routes": []}), true);
+        for document in [
+            json!({}),
+            json!([]),
+            json!({"routes": {}}),
+            json!({"routes": [], "x": 1}),
+        ] {
+            check(&document, false);
+        }
+        for optional in [
+            "/upstream_path",
+            "/cache",
+            "/limit",
+            "/adds_gateway_id",
+            "/limit/burst",
+            "/limit/shared",
+            "/cache/variant",
+            "/cache/shape",
+            "/cache/swr_seconds",
+            "/cache/sie_seconds",
+            "/cache/negative_ttl_seconds",
+        ] {
+            check(&with(optional, json!("(none)")), true);
+        }
+        for required in [
+            "/method",
+            "/path",
+            "/level",
+            "/upstream",
+            "/timeout_ms",
+            "/cache/key",
+            "/cache/ttl_seconds",
+            "/limit/requests",
+            "/limit/per",
+            "/limit/by",
+        ] {
+            check(&with(required, json!("(none)")), false);
+            check(&with(required, json!(null)), false);
+            check(&with(required, json!([])), false);
+        }
+        for (pointer, value, expected) in [
+            ("/unknown", json!(1), false),
+            ("/cache/unknown", json!(1), false),
+            ("/limit/unknown", json!(1), false),
+            ("/method", json!("HEAD"), false),
+            ("/method", json!("get"), false),
+            ("/path", json!("a"), false),
+            ("/level", json!("all"), false),
+            ("/upstream", json!("queue"), false),
+            ("/timeout_ms", json!(0), false),
+            ("/timeout_ms", json!(1), true),
+            ("/timeout_ms", json!(25_001), false),
+            ("/timeout_ms", json!(1.5), false),
+            ("/timeout_ms", json!("1"), false),
+            ("/adds_gateway_id", json!("yes"), false),
+            ("/cache/key", json!(""), false),
+            ("/cache/ttl_seconds", json!(0), false),
+            ("/cache/ttl_seconds", json!(86_401), false),
+            ("/cache/swr_seconds", json!(86_401), false),
+            ("/cache/sie_seconds", json!(86_401), false),
+            ("/cache/negative_ttl_seconds", json!(0), false),
+            ("/cache/negative_ttl_seconds", json!(3601), false),
+            ("/cache/shape", json!("plain"), true),
+            ("/cache/shape", json!("round"), false),
+            ("/cache/shape", json!({"wrapped": 1}), false),
+            ("/limit/requests", json!(0), false),
+            ("/limit/requests", json!(100_001), false),
+            ("/limit/burst", json!(0), false),
+            ("/limit/per", json!("hour"), false),
+            ("/limit/by", json!("ip"), false),
+            ("/limit/shared", json!(1), false),
+        ] {
+            check(&with(pointer, value), expected);
+        }
+    }
+
     #[test]
     fn everything_is_told_at_once() {
         let found = flaws(&document(&[

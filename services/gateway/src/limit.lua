@@ -7,16 +7,15 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local answers = {}
 for number, key in ipairs(KEYS) do
   local interval, tolerance = tonumber(ARGV[2 * number - 1]), tonumber(ARGV[2 * number])
+  local known = tonumber(redis.call('GET', key)) or now
   -- Neither in the past nor further ahead than this rate could bring it: a clock may have been set back.
-  local cell = tonumber(redis.call('GET', key)) or now
-  cell = math.min(math.max(cell, now), now + tolerance)
-  local after = cell + interval
-  if after - now <= tolerance then
+  local cell = math.min(math.max(known, now), now + tolerance)
+  local admitted = cell + interval - now <= tolerance
+  if admitted then cell = cell + interval end
+  if cell ~= known then
     -- Formatted here: Lua would write a number of this size with fewer digits than it has.
-    redis.call('SET', key, string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
-    answers[2 * number - 1], answers[2 * number] = 1, after - now
-  else
-    answers[2 * number - 1], answers[2 * number] = 0, cell - now
+    redis.call('SET', key, string.format('%.0f', cell), 'PX', math.ceil((cell - now) / 1000))
   end
+  answers[2 * number - 1], answers[2 * number] = admitted and 1 or 0, cell - now
 end
 return answers

@@ -64,9 +64,18 @@ impl Pattern {
     /// can lead to.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
+        // Nearly always the fixed text before anything else tells.
+        let fixed = |pattern: &Self| {
+            let is_fixed = |token: &&Token| matches!(token, Token::Byte(_));
+            pattern.0.iter().take_while(is_fixed).count()
+        };
+        let common = fixed(self).min(fixed(other));
+        if self.0[..common] != other.0[..common] {
+            return false;
+        }
         let end = (self.0.len(), other.0.len());
         let mut seen = HashSet::new();
-        let mut ahead = vec![(0, 0)];
+        let mut ahead = vec![(common, common)];
         while let Some((a, b)) = ahead.pop() {
             if (a, b) == end {
                 return true;

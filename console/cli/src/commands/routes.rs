@@ -28,13 +28,13 @@ pub fn run(arguments: &Routes) -> Result<u8> {
 
 fn table(routes: &[RouteInfo]) {
     say(format_args!(
-        "{:6} {:28} {:8} {:9} {:>8}  {:30} LIMIT",
+        "{:6} {:28} {:8} {:9} {:>8}  {:33}  LIMIT",
         "METHOD", "PATH", "AUTH", "SERVICE", "TIME-OUT", "CACHED AS"
     ));
     let none = || "–".to_owned();
     for route in routes {
         say(format_args!(
-            "{:6} {:28} {:8} {:9} {:>5} ms  {:30} {}",
+            "{:6} {:28} {:8} {:9} {:>5} ms  {:33}  {}",
             route.method,
             route.path,
             route.level.name(),
