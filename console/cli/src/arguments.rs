@@ -234,9 +234,18 @@ pub struct Restart {
 
 #[derive(Debug, Args)]
 pub struct Routes {
-    /// The table as one JSON document.
-    #[arg(long)]
+    /// The table as the JSON document that a gateway takes with `--routes FILE`.
+    #[arg(long, group = "what")]
     pub json: bool,
+    /// The JSON Schema of such documents, for editors and checkers.
+    #[arg(long, group = "what")]
+    pub schema: bool,
+    /// Say everything that is wrong with a document; exit with 1 if anything is.
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub check: Option<PathBuf>,
+    /// Say how a document's routes differ from the built-in ones.
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub diff: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -104,7 +104,7 @@ impl Role {
     }
 
     pub(crate) fn needs_redis(self) -> bool {
-        matches!(self, Self::Cache | Self::Queue)
+        matches!(self, Self::Gateway | Self::Cache | Self::Queue)
     }
 
     /// The variable that tells callers where this role's instances are.

@@ -1,12 +1,16 @@
 //! Who may call what: a pure decision from the route's level, the mode and the token that came along.
 
-use http::{HeaderMap, header};
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use kit::Problem;
 
 use crate::{
     config::AuthMode,
     table::Level,
-    token::{Identity, Role, TokenError, Tokens},
+    token::{Role, TokenError, Tokens, Verified},
 };
 
 /// Why a request is not let in.
@@ -17,20 +21,49 @@ pub enum Refusal {
     Forbidden,
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Missing => Self::unauthorized(
-                "A token is needed; POST /token gives one for a user and password",
+impl IntoResponse for Refusal {
+    /// With the challenge of RFC 6750: who sent no token learns only that one is needed.
+    fn into_response(self) -> Response {
+        let (problem, challenge) = match self {
+            Self::Missing => (
+                Problem::unauthorized(
+                    "A token is needed; POST /token gives one for a user and password",
+                ),
+                "Bearer",
             ),
-            Refusal::Bad(error) => Self::unauthorized(error.to_string()),
-            Refusal::Forbidden => Self::forbidden("This needs a token with the role operator"),
-        }
+            Self::Bad(error) => (
+                Problem::unauthorized(error.to_string()),
+                match error {
+                    TokenError::Expired => {
+                        r#"Bearer error="invalid_token", error_description="The token has expired""#
+                    }
+                    TokenError::Invalid => {
+                        r#"Bearer error="invalid_token", error_description="The token is not valid""#
+                    }
+                },
+            ),
+            Self::Forbidden => (
+                Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "This needs a token with the role operator",
+                ),
+                r#"Bearer error="insufficient_scope""#,
+            ),
+        };
+        let mut response = problem.into_response();
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
+        response
     }
 }
 
+/// A token that came along, as it was judged.
+pub type Claimed = Option<Result<Arc<Verified>, TokenError>>;
+
 /// What the request's head claims about its sender: nothing, or a token (good or bad).
-pub fn claimed(headers: &HeaderMap, tokens: &Tokens) -> Option<Result<Identity, TokenError>> {
+pub fn claimed(headers: &HeaderMap, tokens: &Tokens, now: DateTime<Utc>) -> Claimed {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?;
     // Two of them may be read as either.
@@ -46,53 +79,54 @@ pub fn claimed(headers: &HeaderMap, tokens: &Tokens) -> Option<Result<Identity, 
         None => text.trim(),
         Some(_) => return Some(Err(TokenError::Invalid)),
     };
-    Some(tokens.check(token))
+    Some(tokens.check(token, now))
 }
 
-/// Lets a request in, with the identity it proved, or refuses it.
+/// Lets a request in, with the identity it proved, or refuses it. The token is looked at only where it matters.
 pub fn admit(
     level: Level,
     mode: AuthMode,
-    claimed: Option<Result<Identity, TokenError>>,
-) -> Result<Option<Identity>, Refusal> {
+    claimed: impl FnOnce() -> Claimed,
+) -> Result<Option<Arc<Verified>>, Refusal> {
     let level = match (level, mode) {
         (Level::Public, _) => return Ok(None),
         (Level::Open, AuthMode::Strict) => Level::User,
         (level, _) => level,
     };
-    match (level, claimed) {
+    match (level, claimed()) {
         (_, Some(Err(error))) => Err(Refusal::Bad(error)),
         (Level::Public | Level::Open, None) => Ok(None),
         (Level::User | Level::Operator, None) => Err(Refusal::Missing),
-        (Level::Operator, Some(Ok(identity))) if identity.role != Role::Operator => {
+        (Level::Operator, Some(Ok(verified))) if verified.identity.role != Role::Operator => {
             Err(Refusal::Forbidden)
         }
-        (_, Some(Ok(identity))) => Ok(Some(identity)),
+        (_, Some(Ok(verified))) => Ok(Some(verified)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use kit::config::Secret;
 
     use super::*;
+    use crate::token::Identity;
 
-    fn identity(role: Role) -> Identity {
-        Identity {
-            user: "somebody".to_owned(),
-            role,
-        }
+    fn verified(role: Role) -> Arc<Verified> {
+        let identity = Identity::new("somebody", role).expect("a name");
+        Arc::new(Verified {
+            identity,
+            expires: 1,
+        })
     }
 
     #[test]
     fn who_is_let_in() {
         use AuthMode::{Open, Strict};
-        let good = || Some(Ok(identity(Role::User)));
-        let operator = || Some(Ok(identity(Role::Operator)));
+        let good = || Some(Ok(verified(Role::User)));
+        let operator = || Some(Ok(verified(Role::Operator)));
         let bad = || Some(Err(TokenError::Expired));
-        let user = Ok(Some(identity(Role::User)));
-        let chief = Ok(Some(identity(Role::Operator)));
+        let user = Ok(Some(verified(Role::User)));
+        let chief = Ok(Some(verified(Role::Operator)));
         let expired = Err(Refusal::Bad(TokenError::Expired));
         let missing = Err(Refusal::Missing);
         for (level, mode, claimed, expected) in [
@@ -115,7 +149,7 @@ mod tests {
             (Level::Operator, Open, bad(), expired),
         ] {
             let shown = format!("{level:?} {mode:?} {claimed:?}");
-            assert_eq!(admit(level, mode, claimed), expected, "{shown}");
+            assert_eq!(admit(level, mode, || claimed), expected, "{shown}");
         }
     }
 
@@ -123,7 +157,7 @@ mod tests {
     fn tokens_come_with_and_without_a_scheme() {
         let tokens = Tokens::new(&Secret("a key for signing in tests".to_owned()));
         let token = tokens
-            .sign(&identity(Role::User), chrono::Utc::now())
+            .sign(&verified(Role::User).identity, Utc::now())
             .expect("signed");
         for (values, valid) in [
             (vec![format!("Bearer {token}")], Some(true)),
@@ -140,8 +174,34 @@ mod tests {
                 let value = HeaderValue::from_str(value).expect("a header");
                 headers.append(header::AUTHORIZATION, value);
             }
-            let found = claimed(&headers, &tokens).map(|claimed| claimed.is_ok());
+            let found = claimed(&headers, &tokens, Utc::now()).map(|claimed| claimed.is_ok());
             assert_eq!(found, valid, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_carry_a_challenge() {
+        for (refusal, status, challenge) in [
+            (Refusal::Missing, 401, "Bearer"),
+            (
+                Refusal::Bad(TokenError::Expired),
+                401,
+                r#"Bearer error="invalid_token", error_description="The token has expired""#,
+            ),
+            (
+                Refusal::Bad(TokenError::Invalid),
+                401,
+                r#"Bearer error="invalid_token", error_description="The token is not valid""#,
+            ),
+            (
+                Refusal::Forbidden,
+                403,
+                r#"Bearer error="insufficient_scope""#,
+            ),
+        ] {
+            let response = refusal.into_response();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::WWW_AUTHENTICATE], challenge);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Settings of a gateway.
 
+use std::path::PathBuf;
+
 use kit::{config::Secret, discovery::Source};
 
 use crate::table::Upstream;
@@ -43,11 +45,25 @@ pub struct Config {
     /// Whether open calls are open.
     #[arg(long, env = "RECARGA_AUTH", value_enum, default_value_t)]
     pub auth: AuthMode,
+    /// The JSON file with the routes, in place of the built-in ones (`recarga routes --json` prints these, `--schema` the file's
+    /// schema, `--check FILE` what is wrong with a file). It is read again when it changes.
+    #[arg(long, env = "RECARGA_ROUTES")]
+    pub routes: Option<PathBuf>,
+    /// The Redis (7.0 or newer) or Valkey in which all gateways count together what is limited together; without one, each
+    /// counts alone.
+    #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<Secret>,
+    /// Milliseconds that Redis may take to count; beyond it a gateway counts alone.
+    #[arg(long, env = "RECARGA_LIMIT_PATIENCE_MS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit_patience_ms: u32,
+    /// The most callers that a gateway counts by itself at one time; beyond it those are forgotten who were not heard of for longest.
+    #[arg(long, env = "RECARGA_LIMIT_CALLERS", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1024..=16_777_216))]
+    pub limit_callers: u32,
     /// Log-ins a minute for one user name, all of them at once if need be.
-    #[arg(long, env = "RECARGA_LOGINS_PER_USER", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "RECARGA_LOGINS_PER_USER", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub logins_per_user: u32,
     /// Log-ins a minute from one address, likewise.
-    #[arg(long, env = "RECARGA_LOGINS_PER_ADDRESS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "RECARGA_LOGINS_PER_ADDRESS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub logins_per_address: u32,
 }
 

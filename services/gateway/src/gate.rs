@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
+use chrono::Utc;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::Limited;
 use kit::{
@@ -25,16 +27,20 @@ use kit::{
 use proxy::{ForwardError, ForwardOptions, Forwarded, Forwarder, headers::strip_internal};
 
 use crate::{
+    address::{client_address, is_near},
     auth,
     cache::{Cache, whole},
     config::AuthMode,
-    limit::{LoginLimits, is_near},
+    gcra::Standing,
+    limit::{Limits, LoginLimits, Subject},
     login,
-    matching::{Found, Route, Table},
+    matching::{Found, Parameters, Route},
     metrics::Metrics,
-    read, shape,
-    table::Upstream,
-    token::{Identity, Tokens},
+    read,
+    running::Running,
+    shape,
+    table::{LimitBy, Upstream},
+    token::{Identity, Tokens, Verified},
 };
 
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -48,10 +54,12 @@ const MARGIN: Duration = Duration::from_millis(50);
 /// What all requests share.
 pub struct Gate {
     pub instance: Instance,
-    pub table: Table,
+    pub running: Arc<Running>,
+    pub routes_file: Option<PathBuf>,
     pub mode: AuthMode,
     pub tokens: Tokens,
-    pub limits: LoginLimits,
+    pub limits: Limits,
+    pub logins: LoginLimits,
     pub pools: HashMap<Upstream, Forwarder>,
     pub cache: Cache,
     pub cache_enabled: AtomicBool,
@@ -64,17 +72,14 @@ pub async fn handle(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let (label, mut response) = match gate.table.find(&method, &path) {
-        Found::Route(route, parameters) => {
-            let answered = gate.admit_and_answer(route, &parameters, peer, request);
-            let response = match answered.await {
-                Ok(response) => response,
-                Err(problem) => problem.into_response(),
-            };
-            (Some(route.path.clone()), response)
-        }
+    // One table from the beginning to the end, whatever is changed meanwhile.
+    let snapshot = gate.running.current();
+    let found = snapshot.table.find(request.method(), request.uri().path());
+    let (label, mut response) = match found {
+        Found::Route(route, parameters) => (
+            Some(route.path.clone()),
+            gate.answer(route, parameters, peer, request).await,
+        ),
         Found::OtherMethods(path, methods) => (Some(path.to_owned()), other_methods(&methods)),
         Found::Nothing => (
             None,
@@ -109,19 +114,69 @@ fn other_methods(methods: &[&Method]) -> Response {
 }
 
 impl Gate {
-    async fn admit_and_answer(
+    /// Lets the request in or refuses it, by who calls and by how often.
+    async fn answer(
         self: &Arc<Self>,
         route: &Route,
-        parameters: &crate::matching::Parameters<'_>,
+        parameters: Parameters,
         peer: SocketAddr,
+        request: Request,
+    ) -> Response {
+        let headers = request.headers();
+        let admitted = auth::admit(route.level, self.mode, || {
+            auth::claimed(headers, &self.tokens, Utc::now())
+        });
+        let caller = match admitted {
+            Ok(caller) => caller,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let Some(limit) = &route.limit else {
+            return self
+                .serve(route, parameters, peer, caller.as_deref(), request)
+                .await
+                .unwrap_or_else(IntoResponse::into_response);
+        };
+        let subject = match (limit.by, caller.as_deref()) {
+            (LimitBy::All, _) => Subject::All,
+            (LimitBy::User, Some(caller)) => Subject::User(caller.identity.user()),
+            (LimitBy::User | LimitBy::Address, _) => {
+                Subject::address(client_address(peer, headers))
+            }
+        };
+        let standing = self.limits.take((limit, subject)).await;
+        let mut response = if standing.admitted {
+            self.serve(route, parameters, peer, caller.as_deref(), request)
+                .await
+                .unwrap_or_else(IntoResponse::into_response)
+        } else {
+            self.too_many(standing)
+        };
+        limit.tell(standing, response.headers_mut());
+        response
+    }
+
+    fn too_many(&self, standing: Standing) -> Response {
+        self.metrics.rate_limited.inc();
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many of these requests; wait as long as Retry-After says",
+        )
+        .retry_after(standing.wait)
+        .into_response()
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        route: &Route,
+        parameters: Parameters,
+        peer: SocketAddr,
+        caller: Option<&Verified>,
         mut request: Request,
     ) -> Result<Response, Problem> {
-        let claimed = auth::claimed(request.headers(), &self.tokens);
-        let identity = auth::admit(route.level, self.mode, claimed)?;
         if request.body().size_hint().lower() > BODY_LIMIT as u64 {
             return Err(too_large());
         }
-        dress(&mut request, peer, identity.as_ref());
+        dress(&mut request, peer, caller.map(|caller| &caller.identity));
         if route.upstream == Upstream::Gateway {
             return login::answer(self, peer, request).await;
         }
@@ -129,12 +184,13 @@ impl Gate {
             && request.method() == Method::GET
         {
             let deadline = Self::deadline(route);
-            let answered = match rule.place(parameters, request.uri().query()) {
-                Some(place) if self.cache_enabled.load(Ordering::Relaxed) => {
-                    read::read(self, route, rule, deadline, place, peer, request).await
-                }
-                _ => read::around(self, route, rule, deadline, None, peer, request).await,
-            };
+            let answered =
+                match rule.place(&parameters, request.uri().path(), request.uri().query()) {
+                    Some(place) if self.cache_enabled.load(Ordering::Relaxed) => {
+                        read::read(self, route, rule, deadline, place, peer, request).await
+                    }
+                    _ => read::around(self, route, rule, deadline, None, peer, request).await,
+                };
             let how = answered
                 .as_ref()
                 .ok()
@@ -152,10 +208,7 @@ impl Gate {
 
     /// When the service must have answered.
     pub fn deadline(route: &Route) -> Instant {
-        let patience = RequestContext::current().map_or(route.timeout, |context| {
-            context.remaining().saturating_sub(MARGIN)
-        });
-        Instant::now() + patience.min(route.timeout)
+        deadline(route.timeout)
     }
 
     /// Sends a request on to the route's service.
@@ -225,6 +278,13 @@ impl Gate {
     }
 }
 
+/// When whoever we ask must have answered: within our own limit, and earlier than our caller gives up on us.
+pub fn deadline(limit: Duration) -> Instant {
+    let patience = RequestContext::current()
+        .map_or(limit, |context| context.remaining().saturating_sub(MARGIN));
+    Instant::now() + patience.min(limit)
+}
+
 /// Takes off what only hops of ours may say, and puts on what we know.
 fn dress(request: &mut Request, peer: SocketAddr, identity: Option<&Identity>) {
     let headers = request.headers_mut();
@@ -238,10 +298,7 @@ fn dress(request: &mut Request, peer: SocketAddr, identity: Option<&Identity>) {
     // The services trust us, not tokens.
     headers.remove(header::AUTHORIZATION);
     if let Some(identity) = identity {
-        // Checked when the token was.
-        if let Ok(user) = HeaderValue::from_str(&identity.user) {
-            headers.insert(USER, user);
-        }
+        headers.insert(USER, identity.header());
         headers.insert(ROLE, HeaderValue::from_static(identity.role.name()));
     }
 }

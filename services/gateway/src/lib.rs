@@ -2,52 +2,69 @@
 //!
 //! It decides by a table of routes and knows no more of the services than their paths. It writes nothing to any store.
 
+mod address;
 mod admin;
 mod auth;
+mod bounded;
+mod builtin;
 mod cache;
 mod config;
+pub mod document;
+mod file;
+mod flaw;
 mod gate;
+mod gcra;
 mod limit;
 mod login;
 mod matching;
 mod metrics;
+mod pattern;
 mod read;
 mod rule;
+mod running;
 mod shape;
+mod shared;
 mod table;
 mod token;
 
 use std::{
     collections::HashMap,
-    num::NonZeroU32,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use axum::Router;
-use governor::clock::DefaultClock;
+use chrono::Utc;
 use http::HeaderValue;
-use kit::{Error, Instance, Listeners, Service, Shutdown, discovery::Source};
+use kit::{Error, Instance, Listeners, RedisArgs, Service, Shutdown, discovery::Source};
 use proxy::{Forwarder, ForwarderSettings, Pool, PoolSettings};
 use utoipa::OpenApi;
 
 pub use admin::CacheSwitch;
+pub use builtin::routes;
 pub use config::{AuthMode, Config};
-pub use matching::InvalidRoute;
-pub use table::{CacheInfo, Level, RouteInfo, Shape, Upstream, routes};
+pub use flaw::{Flaw, Flaws};
+pub use table::{CacheInfo, Level, LimitBy, LimitInfo, Period, RouteInfo, Shape, Upstream};
 
 use crate::{
-    cache::Cache, gate::Gate, limit::LoginLimits, matching::Table, metrics::Metrics, token::Tokens,
+    cache::Cache,
+    gate::Gate,
+    limit::{Limits, LoginLimits},
+    matching::Table,
+    metrics::{Metrics, RouteMetrics},
+    running::{Origin, Running},
+    shared::Shared,
+    token::Tokens,
 };
 
-/// How often those who have not tried to log in for long are forgotten.
+/// How often callers that have rested and tokens that have expired are forgotten.
 const TIDY: Duration = Duration::from_mins(1);
 
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let service = Service::new("gateway", &config.common, shutdown.clone());
     let instance = service.instance().clone();
-    let table = Table::compile(&routes()).map_err(Error::other)?;
+    let running = first_routes(&instance, &config).await?;
     let name = HeaderValue::from_str(instance.name())
         .map_err(|error| Error::config("RECARGA_INSTANCE (--instance)", error))?;
     if !shape::is_plain_id(instance.id()) {
@@ -68,16 +85,14 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         pools.insert(upstream, forwarder.await);
     }
     let cache = forwarder(&instance, "cache", config.cache.clone(), &pool_metrics).await;
-    let number = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
+    let shared = shared(&instance, &config).await?;
     let gate = Arc::new(Gate {
-        table,
+        running,
+        routes_file: config.routes,
         mode: config.auth,
         tokens: Tokens::new(&config.signing_key),
-        limits: LoginLimits::new(
-            number(config.logins_per_user),
-            number(config.logins_per_address),
-            DefaultClock::default(),
-        ),
+        limits: Limits::new(config.limit_callers as usize, shared),
+        logins: LoginLimits::new(config.logins_per_user, config.logins_per_address),
         pools,
         cache: Cache::new(cache),
         cache_enabled: AtomicBool::new(true),
@@ -104,6 +119,42 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     login::Documentation::openapi()
 }
 
+/// The routes to begin with: the built-in ones, or those of a file, which is then followed.
+async fn first_routes(instance: &Instance, config: &Config) -> Result<Arc<Running>, Error> {
+    let metrics = instance.metrics().register(RouteMetrics::register);
+    let now = Utc::now();
+    let Some(path) = config.routes.clone() else {
+        let routes = routes();
+        let table = Table::compile(&routes).map_err(Error::other)?;
+        let running = Running::new(routes, table, Origin::BuiltIn, now, metrics);
+        return Ok(Arc::new(running));
+    };
+    let (text, routes, table) = file::load(&path).await.map_err(|flaws| {
+        Error::config(
+            "RECARGA_ROUTES (--routes)",
+            format!("{}: {flaws}", path.display()),
+        )
+    })?;
+    let running = Arc::new(Running::new(routes, table, Origin::File, now, metrics));
+    let shutdown = instance.shutdown().clone();
+    instance.spawn(file::follow(running.clone(), path, text, shutdown));
+    Ok(running)
+}
+
+/// The way to the count of all gateways. It is tried before the first request comes; without Redis we begin all the same.
+async fn shared(instance: &Instance, config: &Config) -> Result<Option<Shared>, Error> {
+    let Some(redis_url) = config.redis_url.clone() else {
+        return Ok(None);
+    };
+    let client = kit::redis::client(&RedisArgs { redis_url })?;
+    let patience = Duration::from_millis(u64::from(config.limit_patience_ms));
+    let degraded = instance.metrics().register(metrics::limiter_degraded);
+    let shared = Shared::new(client, patience, degraded);
+    shared.open().await;
+    instance.spawn(shared.clone().keep(instance.shutdown().clone()));
+    Ok(Some(shared))
+}
+
 async fn forwarder(
     instance: &Instance,
     name: &str,
@@ -120,7 +171,10 @@ async fn forwarder(
 async fn tidy(gate: Arc<Gate>, shutdown: Shutdown) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(TIDY) => gate.limits.tidy(),
+            () = tokio::time::sleep(TIDY) => {
+                gate.limits.tidy();
+                gate.tokens.tidy(Utc::now());
+            }
             () = shutdown.requested() => return,
         }
     }

@@ -1,9 +1,6 @@
 //! `/token`: a user and password against a signed token.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Json,
@@ -13,16 +10,18 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::Full;
-use kit::{Problem, RequestContext, extract, problem::ProblemBody};
+use kit::{Problem, extract, problem::ProblemBody};
 use proxy::ForwardOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
+    address::client_address,
     cache::{trace, whole},
     config::AuthMode,
-    gate::{BODY_LIMIT, Gate, problem},
-    limit::client_address,
+    gate::{BODY_LIMIT, Gate, deadline, problem},
+    gcra::Standing,
+    limit::{Count, Subject},
     table::Upstream,
     token::{Identity, LIFETIME, Role},
 };
@@ -71,19 +70,40 @@ struct Login {
 
 /// Answers `POST /token` and `GET /token`.
 pub async fn answer(gate: &Gate, peer: SocketAddr, request: Request) -> Result<Response, Problem> {
-    let address = client_address(peer, request.headers());
-    gate.limits
-        .address(address)
-        .map_err(|wait| too_many(gate, wait))?;
+    // By our own count before the body is read; by everybody's when it is worth a trip to Redis.
+    let address = Subject::address(client_address(peer, request.headers()));
+    let own = gate.limits.take_here((&gate.logins.address, address));
+    refuse_unless(gate, own)?;
     let mut response = if request.method() == Method::POST {
-        Json(log_in(gate, request).await?).into_response()
+        Json(log_in(gate, address, request).await?).into_response()
     } else {
+        refuse_any(gate, &[(&gate.logins.address, address)]).await?;
         Json(demo(gate)?).into_response()
     };
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Asks the count of all gateways, as far as it can be asked.
+async fn refuse_any(gate: &Gate, counts: &[Count<'_>]) -> Result<(), Problem> {
+    for standing in gate.limits.take_shared(counts).await.unwrap_or_default() {
+        refuse_unless(gate, standing)?;
+    }
+    Ok(())
+}
+
+fn refuse_unless(gate: &Gate, standing: Standing) -> Result<(), Problem> {
+    if standing.admitted {
+        return Ok(());
+    }
+    gate.metrics.rate_limited.inc();
+    Err(Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many log-ins; wait a little",
+    )
+    .retry_after(standing.wait))
 }
 
 /// Logs in
@@ -98,7 +118,7 @@ pub async fn answer(gate: &Gate, peer: SocketAddr, request: Request) -> Result<R
         (status = 503, description = "Nobody can check it now", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn log_in(gate: &Gate, request: Request) -> Result<Granted, Problem> {
+async fn log_in(gate: &Gate, address: Subject<'_>, request: Request) -> Result<Granted, Problem> {
     let is_json = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -120,14 +140,14 @@ async fn log_in(gate: &Gate, request: Request) -> Result<Granted, Problem> {
             ));
         }
     }
-    gate.limits
-        .user(&credentials.username)
-        .map_err(|wait| too_many(gate, wait))?;
+    let user = (&gate.logins.user, Subject::User(&credentials.username));
+    refuse_unless(gate, gate.limits.take_here(user))?;
+    refuse_any(gate, &[(&gate.logins.address, address), user]).await?;
     let login = check(gate, &credentials).await?;
-    let identity = Identity {
-        user: login.username,
-        role: login.role,
-    };
+    let identity = Identity::new(&login.username, login.role).ok_or_else(|| {
+        tracing::error!("a user's name cannot stand in a token");
+        Problem::internal()
+    })?;
     Ok(Granted {
         access_token: sign(gate, &identity)?,
         token_type: "bearer",
@@ -149,10 +169,7 @@ fn demo(gate: &Gate) -> Result<DemoToken, Problem> {
             "There is no demo token here; POST /token logs in",
         ));
     }
-    let identity = Identity {
-        user: DEMO.to_owned(),
-        role: Role::User,
-    };
+    let identity = Identity::new(DEMO, Role::User).ok_or_else(Problem::internal)?;
     Ok(DemoToken {
         token: sign(gate, &identity)?,
     })
@@ -182,8 +199,7 @@ async fn check(gate: &Gate, credentials: &Credentials) -> Result<Login, Problem>
         HeaderValue::from_static("application/json"),
     );
     trace(headers);
-    let patience = RequestContext::current().map_or(TIMEOUT, |context| context.remaining());
-    let deadline = Instant::now() + patience.min(TIMEOUT);
+    let deadline = deadline(TIMEOUT);
     let options = ForwardOptions {
         deadline,
         ..ForwardOptions::within(TIMEOUT)
@@ -215,15 +231,6 @@ async fn check(gate: &Gate, credentials: &Credentials) -> Result<Login, Problem>
             tracing::error!(error = %error, "the answer to a log-in cannot be read");
             Problem::internal()
         })
-}
-
-fn too_many(gate: &Gate, wait: Duration) -> Problem {
-    gate.metrics.rate_limited.inc();
-    Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "Too many log-ins; wait a little",
-    )
-    .retry_after(wait)
 }
 
 #[derive(utoipa::OpenApi)]

@@ -2,9 +2,11 @@
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+use crate::running::Snapshot;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
@@ -55,4 +57,68 @@ impl Metrics {
         }
         .inc();
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    hash: String,
+    origin: &'static str,
+}
+
+/// Which routes are in force.
+pub struct RouteMetrics {
+    version: Gauge,
+    info: Family<RouteLabels, Gauge>,
+    pub file_is_bad: Gauge,
+}
+
+impl RouteMetrics {
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            version: Gauge::default(),
+            info: Family::default(),
+            file_is_bad: Gauge::default(),
+        };
+        registry.register(
+            "recarga_routes_version",
+            "How often the routes were put in force in this process",
+            metrics.version.clone(),
+        );
+        registry.register(
+            "recarga_routes_info",
+            "Always 1; the labels say which routes are in force and where they came from",
+            metrics.info.clone(),
+        );
+        registry.register(
+            "recarga_routes_file_bad",
+            "Whether the routes file has changed and cannot be used (1)",
+            metrics.file_is_bad.clone(),
+        );
+        metrics
+    }
+
+    pub fn show(&self, snapshot: &Snapshot) {
+        self.version
+            .set(i64::try_from(snapshot.version).unwrap_or(i64::MAX));
+        self.info.clear();
+        self.info
+            .get_or_create(&RouteLabels {
+                hash: snapshot.hash.clone(),
+                origin: snapshot.origin.name(),
+            })
+            .set(1);
+    }
+}
+
+/// The alarm of [`crate::shared::Shared`].
+#[must_use]
+pub fn limiter_degraded(registry: &mut Registry) -> Gauge {
+    let degraded = Gauge::default();
+    registry.register(
+        "recarga_limiter_degraded",
+        "Whether limits for all gateways together are counted by each gateway alone (1), because Redis cannot be asked in time",
+        degraded.clone(),
+    );
+    degraded
 }

@@ -1,9 +1,10 @@
-//! The routes as data: what is called how, by whom, answered by which service, cached under which key.
+//! The routes as data: what is called how, by whom, how often, answered by which service, cached under which key.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Who may call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Anybody, whatever token comes along, also under `--auth strict`.
@@ -16,8 +17,21 @@ pub enum Level {
     Operator,
 }
 
+impl Level {
+    /// As documents spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Open => "open",
+            Self::User => "user",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// Who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Upstream {
     /// The gateway itself.
@@ -39,6 +53,7 @@ impl Upstream {
         Self::Exercise,
     ];
 
+    /// As documents spell it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,166 +68,153 @@ impl Upstream {
 }
 
 /// What of the service's answer is cached, and what the client gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// The whole answer, as it is.
+    #[default]
     Plain,
     /// One member of it; the client gets `{"cached": …, MEMBER: …, "gateway_id": …}`.
     Wrapped(String),
 }
 
 /// How the answers of a route are cached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CacheInfo {
     /// The key: `{id}` stands for a path parameter, a positive number; `{?subject}` for a query parameter that must be
     /// there, `{?key=my_data}` for one with a default.
+    #[schema(min_length = 1, max_length = 512)]
     pub key: String,
     /// The query parameters that make variants under the key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variant: Vec<String>,
-    /// Seconds.
+    /// Seconds that an answer is fresh.
+    #[schema(minimum = 1, maximum = 86_400)]
     pub ttl_seconds: u32,
+    /// Seconds after its freshness in which an answer is still given at once, while it is fetched anew behind the scenes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 86_400)]
+    pub swr_seconds: Option<u32>,
+    /// Seconds after its freshness in which an answer stands in while the service fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 86_400)]
+    pub sie_seconds: Option<u32>,
+    /// Seconds that "there is none" (404) is remembered; not at all by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600)]
+    pub negative_ttl_seconds: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_plain")]
     pub shape: Shape,
 }
 
+fn is_plain(shape: &Shape) -> bool {
+    *shape == Shape::Plain
+}
+
+/// The time that a limit is counted over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    Second,
+    Minute,
+}
+
+impl Period {
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+        }
+    }
+
+    /// As documents spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+        }
+    }
+}
+
+/// Who shares a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitBy {
+    /// Everybody who calls from one address (of IPv6, one /64 network).
+    Address,
+    /// Everybody who calls with one user's tokens; without a token, from one address.
+    User,
+    /// All callers together.
+    All,
+}
+
+impl LimitBy {
+    /// As documents spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::User => "user",
+            Self::All => "all",
+        }
+    }
+}
+
+/// How often a route may be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitInfo {
+    /// So many requests a second or minute, evenly spread: one more each PERIOD / REQUESTS, to the microsecond.
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub requests: u32,
+    pub per: Period,
+    /// So many at once, after a rest; as many as `requests` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub burst: Option<u32>,
+    pub by: LimitBy,
+    /// Whether all gateways count together, in Redis; otherwise each counts its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+}
+
 /// One route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RouteInfo {
+    /// `HEAD` is answered where `GET` is.
+    #[schema(pattern = "^(GET|POST|PUT|PATCH|DELETE)$")]
     pub method: String,
     /// `{name}` stands for one segment.
+    #[schema(pattern = "^/")]
     pub path: String,
     pub level: Level,
     pub upstream: Upstream,
     /// The path at the service, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_path: Option<String>,
     /// Within this the service must have answered, in milliseconds.
+    #[schema(minimum = 1, maximum = 25_000)]
     pub timeout_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitInfo>,
     /// Whether `gateway_id` is added to the service's answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adds_gateway_id: bool,
 }
 
 impl RouteInfo {
-    fn new(method: &str, path: &str, level: Level, upstream: Upstream, timeout_ms: u64) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            level,
-            upstream,
-            upstream_path: None,
-            timeout_ms,
-            cache: None,
-            adds_gateway_id: false,
-        }
-    }
-
-    fn get(path: &str, level: Level, upstream: Upstream) -> Self {
-        Self::new("GET", path, level, upstream, READ_MS)
-    }
-
-    fn post(path: &str, level: Level, upstream: Upstream) -> Self {
-        Self::new("POST", path, level, upstream, WRITE_MS)
-    }
-
-    fn cached(mut self, key: &str, ttl_seconds: u32) -> Self {
-        self.cache = Some(CacheInfo {
-            key: key.to_owned(),
-            variant: Vec::new(),
-            ttl_seconds,
-            shape: Shape::Plain,
-        });
-        self
-    }
-
-    fn variant(mut self, parameters: &[&str]) -> Self {
-        if let Some(cache) = &mut self.cache {
-            cache.variant = parameters.iter().map(|&name| name.to_owned()).collect();
-        }
-        self
-    }
-
-    fn wrapped(mut self, member: &str) -> Self {
-        if let Some(cache) = &mut self.cache {
-            cache.shape = Shape::Wrapped(member.to_owned());
-        }
-        self
-    }
-
-    fn with_gateway_id(mut self) -> Self {
-        self.adds_gateway_id = true;
-        self
-    }
-
-    fn at(mut self, path: &str) -> Self {
-        self.upstream_path = Some(path.to_owned());
-        self
-    }
-
-    /// For answers that are slow on purpose, by a delay that the operator sets.
-    fn slow(mut self) -> Self {
-        self.timeout_ms = SLOW_MS;
-        self
+    /// The method and path, as messages name a route.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
     }
 }
 
-const READ_MS: u64 = 5_000;
-const WRITE_MS: u64 = 8_000;
-const SLOW_MS: u64 = 20_000;
 /// The balancer gives up after 29 seconds: whatever is behind it must do so earlier.
 pub const TIMEOUT_LIMIT_MS: u64 = 25_000;
-
-/// Every route of the gateways, in the order of the contract.
-#[must_use]
-pub fn routes() -> Vec<RouteInfo> {
-    use Level::{Open, Public, User};
-    use Upstream::{Booking, Exercise, Gateway, Search, Travel, Worker};
-    let page = ["limit", "cursor"];
-    vec![
-        RouteInfo::post("/token", Public, Gateway),
-        RouteInfo::get("/token", Public, Gateway),
-        RouteInfo::get("/search", User, Search)
-            .cached("search:{?subject}", 300)
-            .wrapped("data"),
-        RouteInfo::post("/book", User, Booking),
-        RouteInfo::get("/bookings/{id}", User, Booking),
-        RouteInfo::get("/data", Open, Exercise)
-            .cached("{?key=my_data}", 300)
-            .wrapped("data")
-            .slow(),
-        RouteInfo::get("/process", Open, Exercise)
-            .with_gateway_id()
-            .slow(),
-        RouteInfo::post("/longtask", Open, Worker)
-            .at("/task")
-            .with_gateway_id(),
-        RouteInfo::get("/task/{id}", Open, Worker),
-        RouteInfo::post("/recharges", User, Travel),
-        RouteInfo::get("/recharges/{id}", User, Travel),
-        RouteInfo::get("/cards/{id}/balance", User, Travel).cached("card:{id}:balance", 300),
-        RouteInfo::get("/cards/{id}/history", User, Travel)
-            .cached("card:{id}:history", 300)
-            .variant(&page),
-        RouteInfo::get("/users/{id}/recharges", User, Travel)
-            .cached("user:{id}:recharges", 300)
-            .variant(&page),
-        RouteInfo::post("/trips", User, Travel),
-        RouteInfo::post("/trips/{id}/end", User, Travel),
-        RouteInfo::get("/trips/{id}", Open, Travel).cached("trip:{id}", 300),
-        RouteInfo::get("/trips/total", Open, Travel).cached("trips:total", 300),
-        RouteInfo::get("/trips/total/localities", Open, Travel)
-            .cached("trips:total:localities", 300),
-        RouteInfo::get("/finance/revenue", Open, Travel).cached("finance:revenue", 300),
-        RouteInfo::get("/trips/finance/revenue", Open, Travel)
-            .at("/finance/revenue")
-            .cached("finance:revenue", 300),
-        RouteInfo::get("/finance/revenue/localities", Open, Travel)
-            .cached("finance:revenue:localities", 300),
-        RouteInfo::get("/users/count", Open, Travel),
-        RouteInfo::get("/users/active/count", Open, Travel),
-        RouteInfo::get("/users/latest", Open, Travel),
-        RouteInfo::get("/stations", Open, Travel)
-            .cached("stations", 60)
-            .variant(&["locality", "limit", "cursor"]),
-        RouteInfo::get("/stations/{id}/arrivals", Open, Travel).cached("station:{id}:arrivals", 60),
-    ]
-}

@@ -191,6 +191,11 @@ async fn levels_are_kept() {
         let bad = [("authorization", "Bearer not-a-token")];
         let refused = lab.call(0, Method::GET, path, &bad, "").await;
         assert_eq!(refused.status, 401, "{path}");
+        let challenge = refused.header("www-authenticate");
+        assert!(
+            challenge.starts_with(r#"Bearer error="invalid_token""#),
+            "{challenge}"
+        );
     }
     lab.stop().await;
 }

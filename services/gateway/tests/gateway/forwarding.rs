@@ -4,7 +4,7 @@ use axum::response::IntoResponse;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{Lab, Plan, list, start_gateway};
+use crate::support::{Lab, Plan, config, start_gateway};
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_apart() {
@@ -132,19 +132,7 @@ async fn a_dead_instance_is_passed_over() {
         travel: format!("{},{}", lab.travel.address, lab.search.address)
             .parse()
             .expect("two addresses"),
-        ..gateway::Config {
-            common: kit::Common::for_tests("gateway-1"),
-            travel: list(lab.travel.address),
-            search: list(lab.search.address),
-            booking: list(lab.booking.address),
-            worker: list(lab.worker.address),
-            exercise: list(lab.exercise.address),
-            cache: lab.cache.url.parse().expect("an address"),
-            signing_key: kit::config::Secret(crate::support::KEY.to_owned()),
-            auth: gateway::AuthMode::Open,
-            logins_per_user: 60,
-            logins_per_address: 600,
-        }
+        ..config(&lab, 1)
     };
     lab.gateways.push(start_gateway(config).await);
     lab.travel.die().await;

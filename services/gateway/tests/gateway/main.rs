@@ -1,7 +1,11 @@
 //! Gateways between a client and pretended services, with a real cache service on a real Redis.
 
 mod access;
+mod deadlines;
 mod degrade;
 mod forwarding;
+mod limits;
 mod reads;
+mod redis;
+mod routing;
 mod support;

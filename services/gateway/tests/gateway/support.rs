@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -158,7 +159,13 @@ pub struct Plan {
     pub auth: AuthMode,
     pub logins_per_user: u32,
     pub logins_per_address: u32,
+    /// The cache's Redis.
     pub redis_url: Option<String>,
+    /// The routes file.
+    pub routes: Option<PathBuf>,
+    /// The Redis of the shared limits.
+    pub limiter: Option<String>,
+    pub patience_ms: u32,
 }
 
 impl Default for Plan {
@@ -169,6 +176,10 @@ impl Default for Plan {
             logins_per_user: 60,
             logins_per_address: 600,
             redis_url: None,
+            routes: None,
+            limiter: None,
+            // A busy test machine may take its time; that Redis is not waited for has a test of its own.
+            patience_ms: 1000,
         }
     }
 }
@@ -202,17 +213,13 @@ impl Lab {
         };
         for number in 1..=plan.gateways {
             let config = gateway::Config {
-                common: Common::for_tests(&format!("gateway-{number}")),
-                travel: list(lab.travel.address),
-                search: list(lab.search.address),
-                booking: list(lab.booking.address),
-                worker: list(lab.worker.address),
-                exercise: list(lab.exercise.address),
-                cache: lab.cache.url.parse().expect("an address"),
-                signing_key: Secret(KEY.to_owned()),
                 auth: plan.auth,
+                routes: plan.routes.clone(),
+                redis_url: plan.limiter.clone().map(Secret),
+                limit_patience_ms: plan.patience_ms,
                 logins_per_user: plan.logins_per_user,
                 logins_per_address: plan.logins_per_address,
+                ..config(&lab, number)
             };
             lab.gateways.push(start_gateway(config).await);
         }
@@ -266,9 +273,20 @@ impl Lab {
     }
 
     pub async fn metrics(&self) -> String {
-        let url = format!("{}/metrics", self.gateways[0].admin);
+        self.metrics_of(0).await
+    }
+
+    pub async fn metrics_of(&self, gateway: usize) -> String {
+        let url = format!("{}/metrics", self.gateways[gateway].admin);
         let answer = self.http.get(url).send().await.expect("an answer");
         answer.text().await.expect("a whole body")
+    }
+
+    /// What the admin surface says to anybody.
+    pub async fn admin(&self, gateway: usize, path: &str) -> Value {
+        let url = format!("{}{path}", self.gateways[gateway].admin);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
     }
 
     pub async fn stop(self) {
@@ -276,6 +294,46 @@ impl Lab {
             gateway.stop().await;
         }
         self.cache.stop().await;
+    }
+}
+
+/// A gateway before these services and the cache, with built-in routes.
+pub fn config(lab: &Lab, number: usize) -> gateway::Config {
+    gateway::Config {
+        common: Common::for_tests(&format!("gateway-{number}")),
+        travel: list(lab.travel.address),
+        search: list(lab.search.address),
+        booking: list(lab.booking.address),
+        worker: list(lab.worker.address),
+        exercise: list(lab.exercise.address),
+        cache: lab.cache.url.parse().expect("an address"),
+        signing_key: Secret(KEY.to_owned()),
+        auth: AuthMode::Open,
+        routes: None,
+        redis_url: None,
+        limit_patience_ms: 1000,
+        limit_callers: 131_072,
+        logins_per_user: 60,
+        logins_per_address: 600,
+    }
+}
+
+/// A file of routes, gone with its value.
+pub struct RoutesFile(tempfile::TempDir);
+
+impl RoutesFile {
+    pub fn new(routes: &[gateway::RouteInfo]) -> Self {
+        let file = Self(tempfile::tempdir().expect("a folder"));
+        file.write(&gateway::document::write(routes));
+        file
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("routes.json")
+    }
+
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).expect("written");
     }
 }
 
