@@ -46,6 +46,8 @@ pub enum Command {
     Scale(Scale),
     /// Restart instances one after the other, without a failed request where a role has two.
     Restart(Restart),
+    /// Read and pull the levers of balancing: policy, weights, ejection, breakers, retries, admission.
+    Balancing(Balancing),
     /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
     Bench(bench::Bench),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
@@ -230,6 +232,40 @@ pub struct Restart {
     /// Roles or instances, such as gateway or travel-2.
     #[arg(required = true, value_name = "ROLE|INSTANCE")]
     pub targets: Vec<Target>,
+}
+
+#[derive(Debug, Args)]
+pub struct Balancing {
+    #[command(flatten)]
+    pub hop: Hop,
+    #[command(subcommand)]
+    pub action: BalancingAction,
+}
+
+/// Which of the two levels of balancing.
+#[derive(Debug, Args)]
+pub struct Hop {
+    /// A pool of the gateways', such as travel or exercise; without it the balancer's own over the gateways.
+    #[arg(long, global = true)]
+    pub pool: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BalancingAction {
+    /// Print the settings in force.
+    Show,
+    /// Change settings while everything runs: `policy=p2c`, `weights.gateway-1=3`, `admission.enabled=true`.
+    Set {
+        /// NAME=VALUE, with dots for what is inside; null puts a default back.
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Print the last picks: who could have been picked, with which score, and who could not, and why.
+    Explain {
+        /// How many picks.
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+mod balancing;
 mod bench;
 mod completions;
 mod console;
@@ -44,6 +45,7 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Logs(logs) => logs::run(&directory, &logs).await,
         Command::Scale(scale) => scale::run(&directory, &scale).await,
         Command::Restart(restart) => restart::run(&directory, &restart).await,
+        Command::Balancing(balancing) => balancing::run(&directory, &balancing).await,
         Command::Bench(bench) => bench::run(&directory, bench.what).await,
         Command::Routes(routes) => routes::run(&routes),
         Command::Completions(completions) => completions::run(&completions),
