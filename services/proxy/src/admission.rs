@@ -48,7 +48,7 @@ impl Default for AdmissionSettings {
             min_limit: 8,
             max_limit: 2_000,
             initial_limit: 64,
-            tolerance: 1.5,
+            tolerance: 2.0,
             queue: 128,
             max_wait_ms: 500,
         }

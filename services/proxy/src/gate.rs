@@ -136,7 +136,7 @@ impl<T> Gate<T> {
             return Entry::Late;
         }
         if self.in_flight < self.limit.limit() && self.queued() == 0 {
-            self.in_flight += 1;
+            self.admit(now);
             Entry::Admitted
         } else {
             Entry::Full
@@ -216,7 +216,7 @@ impl<T> Gate<T> {
         if now.saturating_duration_since(waiter.since) > self.settings.max_wait {
             return Some(Next::Shed(waiter.waker, ShedReason::WaitedTooLong));
         }
-        self.in_flight += 1;
+        self.admit(now);
         Some(Next::Admitted(waiter.waker))
     }
 
@@ -268,6 +268,11 @@ impl<T> Gate<T> {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.operators.len() + self.others.len()
+    }
+
+    fn admit(&mut self, now: Instant) {
+        self.in_flight += 1;
+        self.limit.begin(now);
     }
 
     fn in_time(&self, deadline: Instant, now: Instant) -> bool {

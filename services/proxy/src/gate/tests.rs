@@ -115,14 +115,15 @@ fn who_cannot_be_answered_in_time_is_not_let_in() {
     let start = Instant::now();
     let mut gate = Gate::<u32>::new(settings(1, 9, 300), start);
     // Requests take 100 ms here: half of that is the least to hope for.
-    for _ in 0..20 {
-        assert_eq!(gate.enter(start + ms(100_000), start), Entry::Admitted);
+    for round in 0..9 {
+        let started = start + ms(100 * round);
+        assert_eq!(gate.enter(start + ms(100_000), started), Entry::Admitted);
         let sample = Sample {
             class: 0,
-            started: start,
+            started,
             outcome: Outcome::Answered,
         };
-        gate.observe(sample, start + ms(100));
+        gate.observe(sample, started + ms(100));
         gate.leave();
     }
     let now = start + ms(1_000);
