@@ -206,7 +206,7 @@ async fn overload_is_measured_against_a_known_capacity() {
     assert_eq!(off["admission"], "off");
     let offered = off["offered"].as_f64().unwrap();
     assert!((1.5..6.0).contains(&(offered / peak)), "{document}");
-    assert!(off["goodput"].as_f64().unwrap() <= 101.0, "{document}");
+    assert!(off["goodput"].as_f64().unwrap() <= 135.0, "{document}");
     let missed = off["given_up"].as_f64().unwrap() + off["refused"].as_f64().unwrap();
     assert!(missed > 0.2, "{document}");
     assert!(is_empty(folder.path()));
