@@ -12,21 +12,35 @@ pub(crate) struct Routes(Arc<Known>);
 struct Known {
     /// Those without placeholders: spelled out, they win.
     plain: HashMap<String, Arc<Route>>,
-    patterns: Vec<(String, Arc<Route>)>,
+    /// The others by their first segment, which is spelled out in all of them but those under the empty name.
+    patterns: HashMap<String, Vec<(String, Arc<Route>)>>,
     other: Arc<Route>,
 }
 
 impl Routes {
     /// Takes the path templates of the API's description, such as `/cards/{id}/balance`.
     pub fn new<'a>(templates: impl IntoIterator<Item = &'a String>, recorder: &Recorder) -> Self {
-        let (mut patterns, plain): (Vec<_>, Vec<_>) = templates
-            .into_iter()
-            .map(|template| (template.clone(), recorder.route(template)))
-            .partition(|(template, _)| template.contains('{'));
-        // Fewer placeholders first.
-        patterns.sort_by_key(|(template, _)| (template.matches('{').count(), template.clone()));
+        let mut plain = HashMap::new();
+        let mut patterns: HashMap<String, Vec<_>> = HashMap::new();
+        for template in templates {
+            let route = recorder.route(template);
+            if template.contains('{') {
+                let first = first_segment(template);
+                let first = if first.starts_with('{') { "" } else { first };
+                patterns
+                    .entry(first.to_owned())
+                    .or_default()
+                    .push((template.clone(), route));
+            } else {
+                plain.insert(template.clone(), route);
+            }
+        }
+        for patterns in patterns.values_mut() {
+            // Fewer placeholders first.
+            patterns.sort_by_key(|(template, _)| (template.matches('{').count(), template.clone()));
+        }
         Self(Arc::new(Known {
-            plain: plain.into_iter().collect(),
+            plain,
             patterns,
             other: recorder.route("other"),
         }))
@@ -36,14 +50,20 @@ impl Routes {
     pub fn of(&self, path: &str) -> Arc<Route> {
         let known = &self.0;
         let found = known.plain.get(path).or_else(|| {
-            known
-                .patterns
-                .iter()
+            [first_segment(path), ""]
+                .into_iter()
+                .filter_map(|first| known.patterns.get(first))
+                .flatten()
                 .find(|(template, _)| matches(template, path))
                 .map(|(_, route)| route)
         });
         Arc::clone(found.unwrap_or(&known.other))
     }
+}
+
+fn first_segment(path: &str) -> &str {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    rest.split_once('/').map_or(rest, |(first, _)| first)
 }
 
 fn matches(template: &str, path: &str) -> bool {
@@ -64,27 +84,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_get_the_name_of_their_route() {
-        let templates = [
-            "/cards/{id}/balance",
-            "/trips/{id}",
-            "/trips/total",
-            "/data",
-        ];
-        for (path, label) in [
-            ("/cards/7/balance", Some("/cards/{id}/balance")),
-            ("/trips/9", Some("/trips/{id}")),
-            ("/trips/total", None),
-            ("/trips/", None),
-            ("/cards/7", None),
-            ("/data/x", None),
-            ("*", None),
+    fn templates_take_whole_segments() {
+        for (template, path, expected) in [
+            ("/cards/{id}/balance", "/cards/7/balance", true),
+            ("/cards/{id}/balance", "/cards//balance", false),
+            ("/cards/{id}/balance", "/cards/7", false),
+            ("/cards/{id}/balance", "/cards/7/balance/", false),
+            ("/trips/{id}", "/trips/9", true),
+            ("/trips/{id}", "/trips/", false),
+            ("/{any}", "/x", true),
+            ("/data", "/data", true),
+            ("/data", "*", false),
         ] {
-            let found = templates
-                .iter()
-                .find(|template| template.contains('{') && matches(template, path));
-            let expected = label.or((path == "/trips/total").then_some("/trips/{id}"));
-            assert_eq!(found.copied(), expected, "{path}");
+            assert_eq!(matches(template, path), expected, "{template} {path}");
+        }
+        for (path, first) in [
+            ("/cards/7", "cards"),
+            ("/data", "data"),
+            ("/", ""),
+            ("*", "*"),
+        ] {
+            assert_eq!(first_segment(path), first);
         }
     }
 }
