@@ -37,6 +37,8 @@ pub struct Config {
     /// The cache instances, likewise.
     #[arg(long, env = "RECARGA_CACHE")]
     pub cache: Source,
+    #[command(flatten)]
+    pub reads: crate::read::ReadArgs,
     /// The key that signs tokens, the same for all gateways; at least 16 characters.
     #[arg(long, env = "RECARGA_SIGNING_KEY", hide_env_values = true, value_parser = kit::config::secret)]
     pub signing_key: Secret,

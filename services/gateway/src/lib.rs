@@ -6,6 +6,8 @@ mod admin;
 mod auth;
 mod cache;
 mod config;
+mod first_level;
+mod flight;
 mod gate;
 mod limit;
 mod login;
@@ -27,17 +29,19 @@ use std::{
 use axum::Router;
 use governor::clock::DefaultClock;
 use http::HeaderValue;
-use kit::{Error, Instance, Listeners, Service, Shutdown, discovery::Source};
+use kit::{Error, Instance, Listeners, RedisArgs, Service, Shutdown, discovery::Source};
 use proxy::{Forwarder, ForwarderSettings, Pool, PoolSettings};
 use utoipa::OpenApi;
 
 pub use admin::CacheSwitch;
 pub use config::{AuthMode, Config};
 pub use matching::InvalidRoute;
+pub use read::ReadArgs;
 pub use table::{CacheInfo, Level, RouteInfo, Shape, Upstream, routes};
 
 use crate::{
-    cache::Cache, gate::Gate, limit::LoginLimits, matching::Table, metrics::Metrics, token::Tokens,
+    cache::Cache, first_level::FirstLevel, gate::Gate, limit::LoginLimits, matching::Table,
+    metrics::Metrics, read::Reads, token::Tokens,
 };
 
 /// How often those who have not tried to log in for long are forgotten.
@@ -68,6 +72,8 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         pools.insert(upstream, forwarder.await);
     }
     let cache = forwarder(&instance, "cache", config.cache.clone(), &pool_metrics).await;
+    let metrics = instance.metrics().register(Metrics::register);
+    let first_level = first_level(&instance, &config.reads, &metrics)?;
     let number = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
     let gate = Arc::new(Gate {
         table,
@@ -81,7 +87,8 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         pools,
         cache: Cache::new(cache),
         cache_enabled: AtomicBool::new(true),
-        metrics: instance.metrics().register(Metrics::register),
+        reads: Reads::new(&config.reads, first_level),
+        metrics,
         name,
         instance: instance.clone(),
     });
@@ -115,6 +122,32 @@ async fn forwarder(
     let endpoints = source.watch(shutdown.clone()).await;
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
     Forwarder::new(pool, ForwarderSettings::new(instance.name()))
+}
+
+/// The copies that this gateway keeps, if it is to keep any.
+fn first_level(
+    instance: &Instance,
+    args: &ReadArgs,
+    metrics: &Metrics,
+) -> Result<Option<Arc<FirstLevel>>, Error> {
+    let Some(redis_url) = args
+        .redis_url
+        .clone()
+        .filter(|_| args.first_level_bytes > 0)
+    else {
+        return Ok(None);
+    };
+    let client = kit::redis::client(&RedisArgs { redis_url })?;
+    let counts = instance.metrics().register(first_level::Metrics::register);
+    let level = Arc::new(FirstLevel::new(args.first_level_bytes, counts));
+    instance.spawn(first_level::keeper::keep(
+        level.clone(),
+        client,
+        instance.name().to_owned(),
+        metrics.bypasses.clone(),
+        instance.shutdown().clone(),
+    ));
+    Ok(Some(level))
 }
 
 async fn tidy(gate: Arc<Gate>, shutdown: Shutdown) {

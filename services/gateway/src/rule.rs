@@ -16,6 +16,8 @@ pub struct CacheRule {
     key: Vec<Part>,
     variant: Vec<String>,
     pub ttl_seconds: u32,
+    pub swr_seconds: Option<u32>,
+    pub sie_seconds: Option<u32>,
     pub shape: Shape,
 }
 
@@ -30,7 +32,7 @@ enum Part {
 }
 
 /// Where an answer is cached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub key: String,
     pub variant: String,
@@ -44,6 +46,14 @@ impl CacheRule {
                 "ttl_seconds: {} is not 1 to 86400",
                 info.ttl_seconds
             ));
+        }
+        for (name, window) in [
+            ("swr_seconds", info.swr_seconds),
+            ("sie_seconds", info.sie_seconds),
+        ] {
+            if let Some(seconds) = window.filter(|seconds| *seconds > 86_400) {
+                return Err(format!("{name}: {seconds} is more than 86400"));
+            }
         }
         if let Shape::Wrapped(member) = &info.shape
             && (member.is_empty()
@@ -88,6 +98,8 @@ impl CacheRule {
             key,
             variant: info.variant.clone(),
             ttl_seconds: info.ttl_seconds,
+            swr_seconds: info.swr_seconds,
+            sie_seconds: info.sie_seconds,
             shape: info.shape.clone(),
         })
     }
@@ -160,6 +172,8 @@ mod tests {
             key: key.to_owned(),
             variant: variant.iter().map(|&name| name.to_owned()).collect(),
             ttl_seconds: 60,
+            swr_seconds: None,
+            sie_seconds: None,
             shape: Shape::Plain,
         }
     }
@@ -269,6 +283,9 @@ mod tests {
         let mut eternal = info("a", &[]);
         eternal.ttl_seconds = 0;
         assert!(CacheRule::compile(&eternal, &[]).is_err());
+        let mut stale = info("a", &[]);
+        stale.sie_seconds = Some(86_401);
+        assert!(CacheRule::compile(&stale, &[]).is_err());
         let mut unnamed = info("a", &[]);
         unnamed.shape = Shape::Wrapped("\"".to_owned());
         assert!(CacheRule::compile(&unnamed, &[]).is_err());

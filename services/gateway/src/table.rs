@@ -72,6 +72,12 @@ pub struct CacheInfo {
     pub variant: Vec<String>,
     /// Seconds.
     pub ttl_seconds: u32,
+    /// Seconds after that in which it is served while one reader rebuilds it; the cache service's default without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swr_seconds: Option<u32>,
+    /// Seconds after it in which it stands in when its service fails; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sie_seconds: Option<u32>,
     pub shape: Shape,
 }
 
@@ -119,6 +125,8 @@ impl RouteInfo {
             key: key.to_owned(),
             variant: Vec::new(),
             ttl_seconds,
+            swr_seconds: None,
+            sie_seconds: None,
             shape: Shape::Plain,
         });
         self

@@ -140,6 +140,7 @@ async fn a_dead_instance_is_passed_over() {
             worker: list(lab.worker.address),
             exercise: list(lab.exercise.address),
             cache: lab.cache.url.parse().expect("an address"),
+            reads: gateway::ReadArgs::default(),
             signing_key: kit::config::Secret(crate::support::KEY.to_owned()),
             auth: gateway::AuthMode::Open,
             logins_per_user: 60,

@@ -159,6 +159,9 @@ pub struct Plan {
     pub logins_per_user: u32,
     pub logins_per_address: u32,
     pub redis_url: Option<String>,
+    /// Whether the gateways keep copies.
+    pub first_level: bool,
+    pub read_waiters: u32,
 }
 
 impl Default for Plan {
@@ -169,6 +172,8 @@ impl Default for Plan {
             logins_per_user: 60,
             logins_per_address: 600,
             redis_url: None,
+            first_level: false,
+            read_waiters: 10_000,
         }
     }
 }
@@ -189,7 +194,7 @@ impl Lab {
             Some(url) => url,
             None => kit::testing::redis_url().await,
         };
-        let cache = start_cache(redis_url).await;
+        let cache = start_cache(redis_url.clone()).await;
         let mut lab = Self {
             travel: Service::start().await,
             search: Service::start().await,
@@ -209,6 +214,11 @@ impl Lab {
                 worker: list(lab.worker.address),
                 exercise: list(lab.exercise.address),
                 cache: lab.cache.url.parse().expect("an address"),
+                reads: gateway::ReadArgs {
+                    redis_url: plan.first_level.then(|| Secret(redis_url.clone())),
+                    read_waiters: plan.read_waiters,
+                    ..gateway::ReadArgs::default()
+                },
                 signing_key: Secret(KEY.to_owned()),
                 auth: plan.auth,
                 logins_per_user: plan.logins_per_user,
@@ -216,7 +226,21 @@ impl Lab {
             };
             lab.gateways.push(start_gateway(config).await);
         }
+        if plan.first_level {
+            for gateway in 0..plan.gateways {
+                lab.holds_lease(gateway).await;
+            }
+        }
         lab
+    }
+
+    /// Waits until a gateway may serve copies.
+    pub async fn holds_lease(&self, gateway: usize) {
+        eventually("the gateway holds its lease", || async {
+            let metrics = self.metrics_of(gateway).await;
+            gauge(&metrics, "recarga_first_level_lease") == Some(1)
+        })
+        .await;
     }
 
     pub async fn call(
@@ -265,8 +289,18 @@ impl Lab {
         Reply::read(request.send().await.expect("an answer")).await
     }
 
+    pub async fn cache_metrics(&self) -> String {
+        let url = format!("{}/metrics", self.cache.admin);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.text().await.expect("a whole body")
+    }
+
     pub async fn metrics(&self) -> String {
-        let url = format!("{}/metrics", self.gateways[0].admin);
+        self.metrics_of(0).await
+    }
+
+    pub async fn metrics_of(&self, gateway: usize) -> String {
+        let url = format!("{}/metrics", self.gateways[gateway].admin);
         let answer = self.http.get(url).send().await.expect("an answer");
         answer.text().await.expect("a whole body")
     }
@@ -365,6 +399,14 @@ impl Reply {
     pub fn cache(&self) -> &str {
         self.header("x-cache")
     }
+}
+
+/// The value of a metric that has no labels of its own.
+pub fn gauge(metrics: &str, name: &str) -> Option<i64> {
+    let line = metrics
+        .lines()
+        .find(|line| line.split('{').next() == Some(name))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// Fails a test that would hang.
