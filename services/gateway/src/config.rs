@@ -39,6 +39,8 @@ pub struct Config {
     /// The cache instances, likewise.
     #[arg(long, env = "RECARGA_CACHE")]
     pub cache: Source,
+    #[command(flatten)]
+    pub reads: crate::read::ReadArgs,
     /// The key that signs tokens, the same for all gateways; at least 16 characters.
     #[arg(long, env = "RECARGA_SIGNING_KEY", hide_env_values = true, value_parser = kit::config::secret)]
     pub signing_key: Secret,
@@ -49,8 +51,8 @@ pub struct Config {
     /// schema, `--check FILE` what is wrong with a file). It is read again when it changes.
     #[arg(long, env = "RECARGA_ROUTES")]
     pub routes: Option<PathBuf>,
-    /// The Redis (7.0 or newer) or Valkey in which all gateways count together what is limited together; without one, each
-    /// counts alone.
+    /// The Redis (7.0 or newer) or Valkey of the cache service: in it all gateways count together what is limited together, and
+    /// over it deletions are heard of. Without one each counts alone and keeps no copies of cached values.
     #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
     /// Milliseconds that Redis may take to count; beyond it a gateway counts alone.

@@ -4,10 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -36,7 +33,7 @@ use crate::{
     login,
     matching::{Found, Parameters, Route},
     metrics::Metrics,
-    read,
+    read::{self, Reads},
     running::Running,
     shape,
     table::{LimitBy, Upstream},
@@ -63,6 +60,7 @@ pub struct Gate {
     pub pools: HashMap<Upstream, Forwarder>,
     pub cache: Cache,
     pub cache_enabled: AtomicBool,
+    pub reads: Reads,
     pub metrics: Metrics,
     pub name: HeaderValue,
 }
@@ -183,20 +181,7 @@ impl Gate {
         if let Some(rule) = &route.cache
             && request.method() == Method::GET
         {
-            let deadline = Self::deadline(route);
-            let answered =
-                match rule.place(&parameters, request.uri().path(), request.uri().query()) {
-                    Some(place) if self.cache_enabled.load(Ordering::Relaxed) => {
-                        read::read(self, route, rule, deadline, place, peer, request).await
-                    }
-                    _ => read::around(self, route, rule, deadline, None, peer, request).await,
-                };
-            let how = answered
-                .as_ref()
-                .ok()
-                .and_then(|response| response.headers().get(X_CACHE));
-            self.metrics.count(how.map(HeaderValue::as_bytes));
-            return answered;
+            return read::answer(self, route, rule, &parameters, peer, request).await;
         }
         let deadline = Self::deadline(route);
         let response = self.forward(route, deadline, peer, request).await?;

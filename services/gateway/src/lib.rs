@@ -11,7 +11,9 @@ mod cache;
 mod config;
 pub mod document;
 mod file;
+mod first_level;
 mod flaw;
+mod flight;
 mod gate;
 mod gcra;
 mod limit;
@@ -44,14 +46,17 @@ pub use admin::CacheSwitch;
 pub use builtin::routes;
 pub use config::{AuthMode, Config};
 pub use flaw::{Flaw, Flaws};
+pub use read::ReadArgs;
 pub use table::{CacheInfo, Level, LimitBy, LimitInfo, Period, RouteInfo, Shape, Upstream};
 
 use crate::{
     cache::Cache,
+    first_level::FirstLevel,
     gate::Gate,
     limit::{Limits, LoginLimits},
     matching::Table,
     metrics::{Metrics, RouteMetrics},
+    read::Reads,
     running::{Origin, Running},
     shared::Shared,
     token::Tokens,
@@ -86,6 +91,8 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
     }
     let cache = forwarder(&instance, "cache", config.cache.clone(), &pool_metrics).await;
     let shared = shared(&instance, &config).await?;
+    let metrics = instance.metrics().register(Metrics::register);
+    let first_level = first_level(&instance, &config, &metrics)?;
     let gate = Arc::new(Gate {
         running,
         routes_file: config.routes,
@@ -96,7 +103,8 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         pools,
         cache: Cache::new(cache),
         cache_enabled: AtomicBool::new(true),
-        metrics: instance.metrics().register(Metrics::register),
+        reads: Reads::new(&config.reads, first_level),
+        metrics,
         name,
         instance: instance.clone(),
     });
@@ -166,6 +174,29 @@ async fn forwarder(
     let endpoints = instance.discover(source).await;
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
     Forwarder::new(pool, ForwarderSettings::new(instance.name()))
+}
+
+/// The copies that this gateway keeps, if it is to keep any.
+fn first_level(
+    instance: &Instance,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Option<Arc<FirstLevel>>, Error> {
+    let bytes = config.reads.first_level_bytes;
+    let Some(redis_url) = config.redis_url.clone().filter(|_| bytes > 0) else {
+        return Ok(None);
+    };
+    let client = kit::redis::client(&RedisArgs { redis_url })?;
+    let counts = instance.metrics().register(first_level::Metrics::register);
+    let level = Arc::new(FirstLevel::new(bytes, counts));
+    instance.spawn(first_level::keeper::keep(
+        level.clone(),
+        client,
+        instance.name().to_owned(),
+        metrics.bypasses.clone(),
+        instance.shutdown().clone(),
+    ));
+    Ok(Some(level))
 }
 
 async fn tidy(gate: Arc<Gate>, shutdown: Shutdown) {

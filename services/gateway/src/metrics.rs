@@ -1,7 +1,12 @@
 //! What a gateway counts besides its requests.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use prometheus_client::{
-    encoding::EncodeLabelSet,
+    encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -13,6 +18,49 @@ struct ResultLabels {
     result: &'static str,
 }
 
+/// Why a read of a cacheable route went past the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the names are the label's values")]
+pub enum Bypass {
+    /// The operator switched it off.
+    off,
+    /// The request is too odd to be cached.
+    uncacheable,
+    /// The cache could not be asked, or not in time.
+    away,
+    /// Somebody else rebuilt the value for longer than could be waited.
+    busy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BypassLabels {
+    cause: &'static str,
+    reason: Bypass,
+}
+
+/// Reads of cacheable routes that went past the cache.
+pub struct Bypasses {
+    by_reason: Family<BypassLabels, Counter>,
+    /// Those that the shared statistics do not know of yet.
+    unsent: AtomicU64,
+}
+
+impl Bypasses {
+    pub fn count(&self, reason: Bypass) {
+        let labels = BypassLabels {
+            cause: "bypass",
+            reason,
+        };
+        self.by_reason.get_or_create(&labels).inc();
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those since the last time this was asked.
+    pub fn take(&self) -> u64 {
+        self.unsent.swap(0, Ordering::Relaxed)
+    }
+}
+
 /// Cache look-ups by result, and refusals by rate.
 pub struct Metrics {
     hit: Counter,
@@ -20,6 +68,7 @@ pub struct Metrics {
     stale: Counter,
     bypass: Counter,
     pub rate_limited: Counter,
+    pub bypasses: Arc<Bypasses>,
 }
 
 impl Metrics {
@@ -38,7 +87,16 @@ impl Metrics {
             stale: result("stale"),
             bypass: result("bypass"),
             rate_limited: Counter::default(),
+            bypasses: Arc::new(Bypasses {
+                by_reason: Family::default(),
+                unsent: AtomicU64::new(0),
+            }),
         };
+        registry.register(
+            "recarga_cache_misses",
+            "Reads of cacheable routes that went past the cache, by reason; the cache service counts the other causes",
+            metrics.bypasses.by_reason.clone(),
+        );
         registry.register(
             "recarga_rate_limited",
             "Requests refused because there were too many",

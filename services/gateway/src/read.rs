@@ -1,25 +1,112 @@
-//! Cached reads: hit; or rebuild under a lease; or, while the service is away, the value that was.
+//! Cached reads: from this gateway's memory; from the shared cache; rebuilt by one for all; or, while the service is away,
+//! the value that was.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+mod absence;
+mod args;
+mod early;
+mod job;
+mod outcome;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::Empty;
 use kit::{Problem, RequestContext, timing::SERVER_TIMING};
-use proxy::ForwardOptions;
+
+pub use args::ReadArgs;
 
 use crate::{
-    cache::{LookUp, Stale, VALUE_LIMIT, json_response, trace, whole},
-    gate::{Gate, X_CACHE, broken_off, problem},
-    matching::Route,
+    cache::{Stale, StaleUse, VALUE_LIMIT, json_response, whole},
+    first_level::{Copy, FirstLevel},
+    flight::{Arrival, Boarding, Flights, Seat},
+    gate::{Gate, X_CACHE, broken_off},
+    matching::{Parameters, Route},
+    metrics::Bypass,
+    read::{
+        job::Job,
+        outcome::{Landing, Outcome},
+    },
     rule::{CacheRule, Place},
     shape,
     table::{Shape, Upstream},
 };
 
+/// Ages that are answered often, ready to be sent.
+static AGES: LazyLock<Vec<HeaderValue>> =
+    LazyLock::new(|| (0..=600_u64).map(HeaderValue::from).collect());
+/// How often a reader whose flight was lost takes another one.
+const FLIGHTS: usize = 3;
+/// How long whoever finds too many waiting is asked to stay away.
+const CROWDED: Duration = Duration::from_secs(1);
+
+/// Which readers may share a flight: those of one value, in one form, from one service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    place: Place,
+    upstream: Upstream,
+    member: Option<String>,
+}
+
+/// What cached reads of this gateway share.
+pub struct Reads {
+    pub first_level: Option<Arc<FirstLevel>>,
+    pub flights: Arc<Flights<Wanted, Stale, Landing>>,
+    /// Values that somebody here rebuilds before their time.
+    pub early: job::Early,
+    pub negative_seconds: u32,
+}
+
+impl Reads {
+    #[must_use]
+    pub fn new(args: &ReadArgs, first_level: Option<Arc<FirstLevel>>) -> Self {
+        Self {
+            first_level,
+            flights: Arc::new(Flights::new(args.read_waiters as usize)),
+            early: job::Early::default(),
+            negative_seconds: args.negative_seconds,
+        }
+    }
+}
+
+/// Answers a GET of a cacheable route.
+pub async fn answer(
+    gate: &Arc<Gate>,
+    route: &Route,
+    rule: &CacheRule,
+    parameters: &Parameters,
+    peer: SocketAddr,
+    request: Request,
+) -> Result<Response, Problem> {
+    let deadline = Gate::deadline(route);
+    let answered = match rule.place(parameters, request.uri().path(), request.uri().query()) {
+        Some(place) if gate.cache_enabled.load(Ordering::Relaxed) => {
+            read(gate, route, rule, deadline, place, peer, request).await
+        }
+        place => {
+            let reason = if place.is_some() {
+                Bypass::off
+            } else {
+                Bypass::uncacheable
+            };
+            gate.metrics.bypasses.count(reason);
+            around(gate, route, rule, deadline, peer, request).await
+        }
+    };
+    let how = answered
+        .as_ref()
+        .ok()
+        .and_then(|response| response.headers().get(X_CACHE));
+    gate.metrics.count(how.map(HeaderValue::as_bytes));
+    answered
+}
+
 /// Reads through the cache.
-pub async fn read(
+async fn read(
     gate: &Arc<Gate>,
     route: &Route,
     rule: &CacheRule,
@@ -28,203 +115,261 @@ pub async fn read(
     peer: SocketAddr,
     request: Request,
 ) -> Result<Response, Problem> {
-    // Half of the time for somebody else's rebuild leaves the other half to ask the service after all.
-    let wait = deadline.saturating_duration_since(Instant::now()) / 2;
-    let (found, timing) = gate.cache.look_up(&place, wait).await;
-    let mut response = match found {
-        LookUp::Hit { json, age } => {
-            let body = shape::answer(&rule.shape, true, json, gate.instance.id());
-            let mut response = json_response(body);
-            if let Some(age) = age {
-                response.headers_mut().insert(header::AGE, age);
-            }
-            mark(&mut response, "HIT");
-            response
-        }
-        LookUp::Lease { token, stale } => {
-            let job = Rebuild {
-                gate: gate.clone(),
-                upstream: route.upstream,
-                target: target(route, &request),
-                rule: rule.clone(),
-                place,
-                token,
-                deadline,
-            };
-            match job.detached().await {
-                Ok(response) => response,
-                Err(failure) => stand_in(gate, rule, stale, failure)?,
-            }
-        }
-        LookUp::Busy { stale } => around(gate, route, rule, deadline, stale, peer, request).await?,
-        LookUp::Away => around(gate, route, rule, deadline, None, peer, request).await?,
+    let job = |place, target| Job {
+        gate: gate.clone(),
+        upstream: route.upstream,
+        target,
+        rule: rule.clone(),
+        place,
+        deadline,
+        limit: route.timeout,
     };
-    if let Some(timing) = timing {
-        response.headers_mut().append(SERVER_TIMING, timing);
+    if let Some(level) = &gate.reads.first_level {
+        let now = Instant::now();
+        if let Some(copy) = level.get(&place, now) {
+            let response = hit(gate, rule, &copy, now);
+            if let Some(context) = RequestContext::current() {
+                context.record("l1", now.elapsed());
+            }
+            if is_early(&copy, now) {
+                job(place, target(route, &request)).refresh_early();
+            }
+            return Ok(response);
+        }
     }
-    Ok(response)
+    let target = target(route, &request);
+    let wanted = Wanted {
+        place,
+        upstream: route.upstream,
+        member: match &rule.shape {
+            Shape::Plain => None,
+            Shape::Wrapped(member) => Some(member.clone()),
+        },
+    };
+    for _ in 0..FLIGHTS {
+        let proof = proof(gate, &wanted.place);
+        let (led, seat) = match gate.reads.flights.board(&wanted, proof) {
+            Boarding::Passenger(seat) => (false, seat),
+            Boarding::Pilot(pilot, seat) => {
+                job(wanted.place.clone(), target.clone()).take_off(pilot);
+                (true, seat)
+            }
+            Boarding::Full(stale) => {
+                return match stale.filter(|stale| stale.is_usable()) {
+                    Some(stale) => Ok(stale_response(gate, rule, &stale)),
+                    None => Err(Problem::unavailable(
+                        "Too many requests wait for this value; try again shortly",
+                    )
+                    .retry_after(CROWDED)),
+                };
+            }
+        };
+        match arrive(gate, rule, &seat, led, deadline).await? {
+            Arrived::Answer(response) => return Ok(response),
+            Arrived::Alone => return around(gate, route, rule, deadline, peer, request).await,
+            Arrived::Again => {}
+        }
+    }
+    Err(Problem::internal())
 }
 
-/// Asks the service without the cache's help; a value that was may stand in when that fails.
-pub async fn around(
+/// Proves, if it can, that nothing was deleted since a look-up that was sent under the same stamp.
+fn proof(gate: &Gate, place: &Place) -> Option<crate::first_level::Stamp> {
+    let level = gate.reads.first_level.as_ref()?;
+    level.proof(&place.key, Instant::now())
+}
+
+/// How a flight ends for one of its readers.
+enum Arrived {
+    Answer(Response),
+    /// He must ask for himself: the answer is not for everybody.
+    Alone,
+    /// He takes another flight.
+    Again,
+}
+
+async fn arrive(
+    gate: &Arc<Gate>,
+    rule: &CacheRule,
+    seat: &Seat<Stale, Landing>,
+    led: bool,
+    deadline: Instant,
+) -> Result<Arrived, Problem> {
+    let landing = match seat.arrive(deadline).await {
+        Arrival::Landed(landing) => landing,
+        Arrival::Lost if led => return Err(Problem::internal()),
+        Arrival::Lost => return Ok(Arrived::Again),
+        Arrival::Late(stale) => {
+            return match stale.filter(|stale| stale.is_usable()) {
+                Some(stale) => Ok(Arrived::Answer(stale_response(gate, rule, &stale))),
+                None => Err(Problem::timed_out("The service did not answer in time")),
+            };
+        }
+    };
+    let mut response = match &landing.outcome {
+        Outcome::Hit(copy) => hit(gate, rule, copy, Instant::now()),
+        Outcome::Stale(stale) => stale_response(gate, rule, stale),
+        // For the others it is as if it had been there.
+        Outcome::Rebuilt { copy, .. } if !led => hit(gate, rule, copy, Instant::now()),
+        Outcome::Rebuilt { head, copy } => {
+            fresh(head, shape_of(gate, rule, copy.json.clone()), "MISS")
+        }
+        Outcome::Passed { head, json } => {
+            let mine = HeaderMap::new();
+            let head = if led { head } else { &mine };
+            fresh(head, shape_of(gate, rule, json.clone()), "BYPASS")
+        }
+        Outcome::Absent { kept, how, .. } if !led => {
+            let how = if *how == "MISS" { "HIT" } else { *how };
+            let mut response = told(kept);
+            mark(&mut response, how);
+            response
+        }
+        Outcome::Absent {
+            head, body, how, ..
+        } => {
+            let mut response = with_head(head, body.clone());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            mark(&mut response, how);
+            response
+        }
+        Outcome::Other {
+            status,
+            head,
+            body,
+            how,
+        } => match landing.stand_in() {
+            Some(stale) if is_failure(*status) => stale_response(gate, rule, stale),
+            _ => {
+                let mine = (!led).then(|| readdressed(head, body)).flatten();
+                let mut response = with_head(head, mine.unwrap_or_else(|| body.clone()));
+                *response.status_mut() = *status;
+                mark(&mut response, how);
+                response
+            }
+        },
+        Outcome::Private(answer) => {
+            let mine = led.then(|| answer.lock().ok()?.take()).flatten();
+            match mine {
+                Some(response) => response,
+                None => return Ok(Arrived::Alone),
+            }
+        }
+        Outcome::Refused(problem) => match landing.stand_in() {
+            Some(stale) => stale_response(gate, rule, stale),
+            None => return Err(problem.clone()),
+        },
+    };
+    if let Some(timing) = &landing.timing {
+        response.headers_mut().append(SERVER_TIMING, timing.clone());
+    }
+    if led
+        && let Outcome::Hit(copy) = &landing.outcome
+        && is_early(copy, Instant::now())
+    {
+        landing.refresh_early();
+    }
+    Ok(Arrived::Answer(response))
+}
+
+/// Whether this reader has the luck to rebuild the value before its time.
+fn is_early(copy: &Copy, now: Instant) -> bool {
+    let left = copy.fresh_until.saturating_duration_since(now);
+    !copy.absent && early::is_due(left, copy.rebuild, rand::random)
+}
+
+/// Asks the service for this request alone, without the cache.
+async fn around(
     gate: &Gate,
     route: &Route,
     rule: &CacheRule,
     deadline: Instant,
-    stale: Option<Stale>,
     peer: SocketAddr,
     request: Request,
 ) -> Result<Response, Problem> {
-    let response = match gate.forward(route, deadline, peer, request).await {
-        Ok(response) if stale.is_some() && is_failure(response.status()) => {
-            let failure = Failure::Answer(Box::new(response.map(Body::new)));
-            return stand_in(gate, rule, stale, failure);
-        }
-        Ok(response) => response,
-        Err(refusal) => return stand_in(gate, rule, stale, Failure::None(refusal)),
-    };
+    let response = gate.forward(route, deadline, peer, request).await?;
     if response.status() != StatusCode::OK || rule.shape == Shape::Plain {
         return Ok(response.map(Body::new));
     }
-    let (head, body) = whole(response, VALUE_LIMIT, deadline)
+    let (mut head, body) = whole(response, VALUE_LIMIT, deadline)
         .await
         .map_err(|error| broken_off(error.as_ref()))?
         .into_parts();
-    let shaped = shape::value(&rule.shape, &body)
-        .map(|value| shape::answer(&rule.shape, false, value, gate.instance.id()));
-    Ok(dressed(head, shaped.unwrap_or(body)))
-}
-
-/// Why there is no good answer from the service.
-enum Failure {
-    /// It said that it fails.
-    Answer(Box<Response>),
-    /// It said nothing.
-    None(Problem),
+    let shaped = shape::value(&rule.shape, &body).map(|value| shape_of(gate, rule, value));
+    head.headers.remove(header::CONTENT_LENGTH);
+    Ok(Response::from_parts(
+        head,
+        Body::from(shaped.unwrap_or(body)),
+    ))
 }
 
 fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-fn stand_in(
-    gate: &Gate,
-    rule: &CacheRule,
-    stale: Option<Stale>,
-    failure: Failure,
-) -> Result<Response, Problem> {
-    let Some(Stale { json, age_seconds }) = stale else {
-        return match failure {
-            Failure::Answer(response) => Ok(*response),
-            Failure::None(refusal) => Err(refusal),
-        };
+/// The body for a value that was just made.
+fn shape_of(gate: &Gate, rule: &CacheRule, json: Bytes) -> Bytes {
+    shape::answer(&rule.shape, false, json, gate.instance.id())
+}
+
+fn hit(gate: &Gate, rule: &CacheRule, copy: &Copy, now: Instant) -> Response {
+    let mut response = if copy.absent {
+        told(&copy.json)
+    } else {
+        json_response(copy.body(&rule.shape, gate.instance.id()))
     };
-    let mut response = json_response(shape::answer(&rule.shape, true, json, gate.instance.id()));
+    let age = copy.age_seconds(now);
+    response.headers_mut().insert(header::AGE, age_value(age));
+    mark(&mut response, "HIT");
+    response
+}
+
+fn age_value(seconds: u64) -> HeaderValue {
+    let ready = usize::try_from(seconds)
+        .ok()
+        .and_then(|index| AGES.get(index));
+    ready.map_or_else(|| HeaderValue::from(seconds), Clone::clone)
+}
+
+fn told(kept: &Bytes) -> Response {
+    let id = RequestContext::current_id();
+    absence::told(kept, id.as_deref().unwrap_or(""))
+}
+
+/// A problem under this request's id.
+fn readdressed(head: &HeaderMap, body: &Bytes) -> Option<Bytes> {
+    absence::readdressed(head, body, RequestContext::current_id().as_deref()?)
+}
+
+fn stale_response(gate: &Gate, rule: &CacheRule, stale: &Stale) -> Response {
+    let body = shape::answer(&rule.shape, true, stale.json.clone(), gate.instance.id());
+    let mut response = json_response(body);
     let headers = response.headers_mut();
-    headers.insert(header::AGE, HeaderValue::from(age_seconds));
+    headers.insert(header::AGE, HeaderValue::from(stale.age_seconds()));
     headers.insert(
         header::WARNING,
         HeaderValue::from_static("110 - \"Response is Stale\""),
     );
     mark(&mut response, "STALE");
-    Ok(response)
+    response
 }
 
-/// One rebuild of one value.
-struct Rebuild {
-    gate: Arc<Gate>,
-    upstream: Upstream,
-    target: http::Uri,
-    rule: CacheRule,
-    place: Place,
-    token: HeaderValue,
-    deadline: Instant,
+/// A good answer of the service with a body of our making.
+fn fresh(head: &HeaderMap, body: Bytes, how: &'static str) -> Response {
+    let mut response = with_head(head, body);
+    response
+        .headers_mut()
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    mark(&mut response, how);
+    response
 }
 
-impl Rebuild {
-    /// In a task of its own: others wait for the value also when the client that happened to come first has left.
-    async fn detached(self) -> Result<Response, Failure> {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let instance = self.gate.instance.clone();
-        let job = async move {
-            let _ = sender.send(self.run().await);
-        };
-        match RequestContext::current() {
-            Some(context) => instance.spawn(context.scope(job)),
-            None => instance.spawn(job),
-        }
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(Failure::None(Problem::internal())))
-    }
-
-    async fn run(self) -> Result<Response, Failure> {
-        let mut request = http::Request::new(Empty::<Bytes>::new());
-        *request.uri_mut() = self.target.clone();
-        // Nothing of the client's goes along: the answer is for everybody.
-        request
-            .headers_mut()
-            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        trace(request.headers_mut());
-        let options = ForwardOptions {
-            deadline: self.deadline,
-            ..ForwardOptions::within(std::time::Duration::ZERO)
-        };
-        let exchange = async {
-            let sent = self.gate.send(self.upstream, request, options).await;
-            whole(sent.map_err(problem)?, VALUE_LIMIT, self.deadline)
-                .await
-                .map_err(|error| broken_off(error.as_ref()))
-        };
-        let (head, body) = match exchange.await {
-            Ok(response) => response.into_parts(),
-            Err(refusal) => {
-                self.give_back().await;
-                return Err(Failure::None(refusal));
-            }
-        };
-        let value = (head.status == StatusCode::OK && is_shareable(&head.headers))
-            .then(|| shape::value(&self.rule.shape, &body))
-            .flatten();
-        let Some(value) = value else {
-            self.give_back().await;
-            let failed = is_failure(head.status);
-            let mut response = dressed(head, body);
-            if failed {
-                return Err(Failure::Answer(Box::new(response)));
-            }
-            mark(&mut response, "MISS");
-            return Ok(response);
-        };
-        self.gate
-            .cache
-            .fill(
-                &self.place,
-                &self.token,
-                self.rule.ttl_seconds,
-                value.clone(),
-            )
-            .await;
-        let body = shape::answer(&self.rule.shape, false, value, self.gate.instance.id());
-        let mut response = dressed(head, body);
-        mark(&mut response, "MISS");
-        Ok(response)
-    }
-
-    async fn give_back(&self) {
-        self.gate.cache.release(&self.place, &self.token).await;
-    }
-}
-
-/// Whether an answer may be given to others.
-fn is_shareable(headers: &HeaderMap) -> bool {
-    let private = headers.get_all(header::CACHE_CONTROL).iter().any(|value| {
-        value.to_str().map_or(true, |text| {
-            let text = text.to_ascii_lowercase();
-            text.contains("no-store") || text.contains("private")
-        })
-    });
-    !private && !headers.contains_key(header::SET_COOKIE)
+fn with_head(head: &HeaderMap, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.headers_mut() = head.clone();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response
 }
 
 fn target(route: &Route, request: &Request) -> http::Uri {
@@ -238,13 +383,13 @@ fn target(route: &Route, request: &Request) -> http::Uri {
         .unwrap_or_else(|| path.clone().into())
 }
 
-fn dressed(mut head: http::response::Parts, body: Bytes) -> Response {
-    head.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(head, Body::from(body))
-}
-
 fn mark(response: &mut Response, how: &'static str) {
     response
         .headers_mut()
         .insert(X_CACHE, HeaderValue::from_static(how));
+}
+
+/// Whether a value past its freshness may be served at once.
+fn is_for_now(stale: &Stale) -> bool {
+    stale.usage == StaleUse::Revalidate && stale.is_usable()
 }

@@ -39,7 +39,7 @@ enum Part {
 }
 
 /// Where an answer is cached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub key: String,
     pub variant: String,

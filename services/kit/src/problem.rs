@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::RequestContext;
 
 /// A refusal or failure as the client sees it: no internals, and a sentence that says what to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,

@@ -71,7 +71,10 @@ fn url(hop: SocketAddr, what: &str, which: &Hop, limit: Option<usize>) -> String
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Value> {
-    let response = request.send().await.context("the instance does not answer")?;
+    let response = request
+        .send()
+        .await
+        .context("the instance does not answer")?;
     let status = response.status();
     let document: Value = response.json().await.context("the answer is no JSON")?;
     if status.is_success() {

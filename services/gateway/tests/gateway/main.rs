@@ -1,6 +1,7 @@
 //! Gateways between a client and pretended services, with a real cache service on a real Redis.
 
 mod access;
+mod copies;
 mod deadlines;
 mod degrade;
 mod forwarding;
@@ -9,3 +10,4 @@ mod reads;
 mod redis;
 mod routing;
 mod support;
+mod windows;

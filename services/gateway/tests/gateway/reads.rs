@@ -101,12 +101,11 @@ async fn concurrent_misses_are_one_call_over_all_gateways() {
     let readers =
         join_all((0..60).map(|number| lab.call(number % 3, Method::GET, "/data", &[], "")));
     let release = async {
+        // One waits for all who came meanwhile, at each gateway.
         eventually("the service is asked and the others wait", || async {
-            let url = format!("{}/metrics", lab.cache.admin);
-            let answer = lab.http.get(url).send().await.expect("an answer");
-            let text = answer.text().await.expect("a whole body");
+            let text = lab.cache_metrics().await;
             lab.exercise.count() == 1
-                && text.contains(r#"lease_waits_total{role="cache",instance="cache-1"} 59"#)
+                && text.contains(r#"lease_waits_total{role="cache",instance="cache-1"} 3"#)
         })
         .await;
         bell.notify_one();

@@ -166,6 +166,9 @@ pub struct Plan {
     /// The Redis of the shared limits.
     pub limiter: Option<String>,
     pub patience_ms: u32,
+    /// Whether the gateways keep copies.
+    pub first_level: bool,
+    pub read_waiters: u32,
 }
 
 impl Default for Plan {
@@ -180,6 +183,8 @@ impl Default for Plan {
             limiter: None,
             // A busy test machine may take its time; that Redis is not waited for has a test of its own.
             patience_ms: 1000,
+            first_level: false,
+            read_waiters: 10_000,
         }
     }
 }
@@ -200,7 +205,7 @@ impl Lab {
             Some(url) => url,
             None => kit::testing::redis_url().await,
         };
-        let cache = start_cache(redis_url).await;
+        let cache = start_cache(redis_url.clone()).await;
         let mut lab = Self {
             travel: Service::start().await,
             search: Service::start().await,
@@ -213,9 +218,17 @@ impl Lab {
         };
         for number in 1..=plan.gateways {
             let config = gateway::Config {
+                reads: gateway::ReadArgs {
+                    read_waiters: plan.read_waiters,
+                    ..gateway::ReadArgs::default()
+                },
                 auth: plan.auth,
                 routes: plan.routes.clone(),
-                redis_url: plan.limiter.clone().map(Secret),
+                redis_url: plan
+                    .limiter
+                    .clone()
+                    .or_else(|| plan.first_level.then(|| redis_url.clone()))
+                    .map(Secret),
                 limit_patience_ms: plan.patience_ms,
                 logins_per_user: plan.logins_per_user,
                 logins_per_address: plan.logins_per_address,
@@ -223,7 +236,21 @@ impl Lab {
             };
             lab.gateways.push(start_gateway(config).await);
         }
+        if plan.first_level {
+            for gateway in 0..plan.gateways {
+                lab.holds_lease(gateway).await;
+            }
+        }
         lab
+    }
+
+    /// Waits until a gateway may serve copies.
+    pub async fn holds_lease(&self, gateway: usize) {
+        eventually("the gateway holds its lease", || async {
+            let metrics = self.metrics_of(gateway).await;
+            gauge(&metrics, "recarga_first_level_lease") == Some(1)
+        })
+        .await;
     }
 
     pub async fn call(
@@ -272,6 +299,12 @@ impl Lab {
         Reply::read(request.send().await.expect("an answer")).await
     }
 
+    pub async fn cache_metrics(&self) -> String {
+        let url = format!("{}/metrics", self.cache.admin);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.text().await.expect("a whole body")
+    }
+
     pub async fn metrics(&self) -> String {
         self.metrics_of(0).await
     }
@@ -310,6 +343,7 @@ pub fn config(lab: &Lab, number: usize) -> gateway::Config {
         signing_key: Secret(KEY.to_owned()),
         auth: AuthMode::Open,
         routes: None,
+        reads: gateway::ReadArgs::default(),
         redis_url: None,
         limit_patience_ms: 1000,
         limit_callers: 131_072,
@@ -423,6 +457,14 @@ impl Reply {
     pub fn cache(&self) -> &str {
         self.header("x-cache")
     }
+}
+
+/// The value of a metric that has no labels of its own.
+pub fn gauge(metrics: &str, name: &str) -> Option<i64> {
+    let line = metrics
+        .lines()
+        .find(|line| line.split('{').next() == Some(name))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// Fails a test that would hang.
