@@ -4,7 +4,8 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use kit::{Common, discovery::Source};
-use proxy::{CheckSettings, Thresholds, edge::EdgeSettings};
+use proxy::{Balancing, CheckSettings, HashOn, PolicyKind, Thresholds, edge::EdgeSettings};
+use serde_json::{Value, json};
 
 use crate::tls;
 
@@ -64,6 +65,29 @@ pub struct Config {
     /// Passed checks in a row that bring a gateway back.
     #[arg(long, env = "RECARGA_CHECK_RISE", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub check_rise: u32,
+    /// Who picks the gateway. `round_robin` unless told. Changed while it runs by `PUT /admin/policy`.
+    #[arg(long, env = "RECARGA_POLICY", value_enum)]
+    pub policy: Option<PolicyKind>,
+    /// Weights of gateways, for the policies that look at weights: `gateway-1=3,gateway-2=1`. 1 to 1,000; 1 unless told.
+    #[arg(long, env = "RECARGA_WEIGHTS", value_delimiter = ',', value_parser = weight)]
+    pub weights: Vec<(String, u32)>,
+    /// What the policy `consistent_hash` hashes: `address` (unless told), `header:NAME` or `cookie:NAME`.
+    #[arg(long, env = "RECARGA_HASH_ON")]
+    pub hash_on: Option<HashOn>,
+    /// Send a client back to the gateway that served it first, by the cookie `recarga_upstream`.
+    #[arg(long, env = "RECARGA_STICKY")]
+    pub sticky: bool,
+    /// Milliseconds until a gateway that has come (back) gets its whole share, under the policies that look at weights; 10,000
+    /// unless told, 0 for at once.
+    #[arg(long, env = "RECARGA_SLOW_START_MS", value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
+    pub slow_start_ms: Option<u64>,
+    /// Limit the requests in flight to what the gateways can do, found out from their latencies; more wait shortly or get 503.
+    #[arg(long, env = "RECARGA_ADMISSION")]
+    pub admission: bool,
+    /// Any of the balancing settings, as the JSON that `PUT /admin/balancing` takes: `{"breaker": {"failures": 3}}`. The flags
+    /// above come after it.
+    #[arg(long, env = "RECARGA_BALANCING", value_parser = balancing)]
+    pub balancing: Option<Balancing>,
 }
 
 impl Config {
@@ -102,6 +126,32 @@ impl Config {
         }
     }
 
+    /// How the pool of gateways balances at first.
+    pub fn balancing(&self) -> Result<Balancing, kit::Error> {
+        let mut flags = json!({});
+        if let Some(policy) = self.policy {
+            flags["policy"] = json!(policy);
+        }
+        if let Some(hash_on) = &self.hash_on {
+            flags["hash_on"] = json!(hash_on);
+        }
+        for (name, weight) in &self.weights {
+            flags["weights"][name] = json!(weight);
+        }
+        if let Some(window) = self.slow_start_ms {
+            flags["slow_start"]["window_ms"] = json!(window);
+        }
+        if self.sticky {
+            flags["sticky"] = json!(true);
+        }
+        if self.admission {
+            flags["admission"]["enabled"] = json!(true);
+        }
+        let base = self.balancing.clone().unwrap_or_default();
+        base.merged(&flags)
+            .map_err(|error| kit::Error::config("RECARGA_BALANCING (--balancing)", error))
+    }
+
     #[must_use]
     pub fn thresholds(&self) -> Thresholds {
         Thresholds {
@@ -122,6 +172,28 @@ fn origin(text: &str) -> Result<String, String> {
         }
         _ => Err("an origin looks like https://lab.example or http://192.0.2.1:3000".to_owned()),
     }
+}
+
+/// A name and its weight.
+fn weight(text: &str) -> Result<(String, u32), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(name, weight)| Some((name.to_owned(), weight.parse().ok()?)));
+    match parsed {
+        Some((name, weight)) if !name.is_empty() && (1..=1_000).contains(&weight) => {
+            Ok((name, weight))
+        }
+        _ => Err("a weight looks like gateway-1=3, from 1 to 1000".to_owned()),
+    }
+}
+
+/// A partial document of settings.
+fn balancing(text: &str) -> Result<Balancing, String> {
+    let patch: Value =
+        serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
+    Balancing::default()
+        .merged(&patch)
+        .map_err(|error| error.to_string())
 }
 
 /// A network in CIDR notation, or one address.
@@ -147,6 +219,77 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(network(text).is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn parsed(flags: &[&str]) -> Result<Config, String> {
+        let needed = [
+            "balancer",
+            "--gateways",
+            "127.0.0.1:1",
+            "--operator-token",
+            "operator-token-for-tests",
+        ];
+        <Command as clap::Parser>::try_parse_from(needed.iter().chain(flags))
+            .map(|command| command.config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_come_after_the_document() {
+        let balancing = |flags: &[&str]| parsed(flags).unwrap().balancing().unwrap();
+        assert_eq!(balancing(&[]), Balancing::default());
+        let document =
+            r#"{"policy": "random", "breaker": {"failures": 3}, "weights": {"gateway-2": 5}}"#;
+        let flags = [
+            "--balancing",
+            document,
+            "--policy",
+            "least_outstanding",
+            "--weights",
+            "gateway-1=3",
+            "--hash-on",
+            "cookie:session",
+            "--sticky",
+            "--slow-start-ms",
+            "0",
+            "--admission",
+        ];
+        let all = balancing(&flags);
+        assert_eq!(all.policy, PolicyKind::LeastOutstanding);
+        assert_eq!(all.breaker.failures, 3);
+        assert_eq!(
+            all.weights.into_iter().collect::<Vec<_>>(),
+            [("gateway-1".to_owned(), 3), ("gateway-2".to_owned(), 5)]
+        );
+        assert!(all.sticky && all.admission.enabled && all.slow_start.window_ms == 0);
+        assert_eq!(all.hash_on.to_string(), "cookie:session");
+    }
+
+    #[test]
+    fn bad_balancing_is_refused_at_the_start() {
+        for (flag, value, word) in [
+            ("--policy", "best", "least_outstanding"),
+            ("--weights", "gateway-1=0", "from 1 to 1000"),
+            ("--weights", "gateway-1", "from 1 to 1000"),
+            ("--hash-on", "path", "address, header:NAME or cookie:NAME"),
+            ("--balancing", "{", "not JSON"),
+            (
+                "--balancing",
+                r#"{"breaker": {"failures": -1}}"#,
+                "breaker.failures",
+            ),
+            ("--balancing", r#"{"polcy": "p2c"}"#, "polcy"),
+            ("--slow-start-ms", "-1", "--slow-start-ms"),
+        ] {
+            let error = parsed(&[&format!("{flag}={value}")]).unwrap_err();
+            assert!(error.contains(word), "{flag} {value}: {error}");
         }
     }
 

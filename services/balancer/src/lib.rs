@@ -18,7 +18,7 @@ mod tls;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Json, Router, handler::Handler, middleware, routing::get};
+use axum::{Router, handler::Handler, middleware, routing::get};
 use kit::{Listeners, Service, Shutdown};
 use proxy::{
     Forwarder, ForwarderSettings, Metrics, Pool, PoolSettings,
@@ -43,6 +43,7 @@ pub async fn run(
     let settings = PoolSettings {
         thresholds: config.thresholds(),
         check: config.check(),
+        balancing: config.balancing()?,
         ..PoolSettings::new("gateway")
     };
     let pool = Pool::new(settings, &metrics);
@@ -84,13 +85,8 @@ pub async fn run(
             cors.clone(),
             cors::answer_preflight,
         ));
-    let admin = Router::new().route(
-        "/admin/upstreams",
-        get({
-            let pool = pool.clone();
-            move || async move { Json(pool.snapshot()) }
-        }),
-    );
+    let admin_open = proxy::admin::open(vec![pool.clone()]);
+    let admin_operator = proxy::admin::operator(vec![pool.clone()]);
     let settings = config.edge()?;
     let metrics = instance.metrics().register(EdgeMetrics::register);
     let hooks = door::Door {
@@ -117,7 +113,8 @@ pub async fn run(
         .server(serve)
         .public(public)
         .outermost(move |router| router.layer(middleware::from_fn_with_state(cors, cors::mark)))
-        .admin_open(admin)
+        .admin_open(admin_open)
+        .admin_operator(admin_operator)
         .body_limit(config.body_limit_bytes)
         // A little longer than the wait for a gateway, so that a slow one is named as such.
         .request_limit(config.forward_timeout() + Duration::from_secs(1))

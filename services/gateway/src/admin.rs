@@ -14,7 +14,7 @@ use axum::{
 use chrono::Utc;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use kit::{Problem, extract};
-use proxy::PoolSnapshot;
+use proxy::Pool;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,8 +34,8 @@ pub struct CacheSwitch {
 
 /// What may be read by anybody who reaches the admin port.
 pub fn open(gate: Arc<Gate>) -> Router {
+    let pools = proxy::admin::open(pools(&gate));
     Router::new()
-        .route("/admin/upstreams", get(upstreams))
         .route("/admin/routes", get(routes))
         .route(
             "/admin/routes/schema",
@@ -43,27 +43,28 @@ pub fn open(gate: Arc<Gate>) -> Router {
         )
         .route("/admin/limits", get(limits))
         .with_state(gate)
+        .merge(pools)
 }
 
 /// What needs the operator's token.
 pub fn operator(gate: Arc<Gate>) -> Router {
+    let pools = proxy::admin::operator(pools(&gate));
     Router::new()
         .route("/admin/cache", put(switch).get(state))
         .route("/admin/routes", put(replace))
         .route("/admin/routes/rollback", post(roll_back))
         .layer(DefaultBodyLimit::max(document::LIMIT))
         .with_state(gate)
+        .merge(pools)
 }
 
-async fn upstreams(State(gate): State<Arc<Gate>>) -> Json<Vec<PoolSnapshot>> {
-    let mut pools: Vec<_> = gate
+/// The pools of the services and of the cache.
+fn pools(gate: &Gate) -> Vec<Pool> {
+    let services = gate
         .pools
         .values()
-        .map(|forwarder| forwarder.pool().snapshot())
-        .collect();
-    pools.push(gate.cache.pool().snapshot());
-    pools.sort_by(|a, b| a.pool.cmp(&b.pool));
-    Json(pools)
+        .map(|forwarder| forwarder.pool().clone());
+    services.chain([gate.cache.pool().clone()]).collect()
 }
 
 async fn state(State(gate): State<Arc<Gate>>) -> Json<CacheSwitch> {

@@ -32,6 +32,7 @@
 //! and its body is at hand (empty, or of known length up to 64 KiB), once, and only if no hop in front is repeating it already.
 //! A refused connection takes the upstream out at once; its next passed check brings it back.
 
+pub mod admin;
 pub mod admission;
 pub mod body;
 pub mod breaker;
