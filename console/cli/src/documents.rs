@@ -2,7 +2,7 @@
 
 use utoipa::openapi::OpenApi;
 
-/// Every call of the public port, described by the service that answers it. Cache and queue have ports of their own.
+/// Every call of the public port, described by the service that answers it. Cache and queue serve theirs on ports of their own.
 pub fn merged() -> OpenApi {
     let mut document = balancer::openapi();
     for part in [

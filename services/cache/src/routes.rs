@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use kit::{Instance, Problem};
 use serde_json::value::RawValue;
-use utoipa::{OpenApi, openapi::Server};
+use utoipa::OpenApi;
 
 use crate::{
     error::{CacheError, StoreError, VALUE_LIMIT},
@@ -64,6 +64,7 @@ pub fn router(app: Arc<App>) -> Router {
                 .delete(entries::release),
         )
         .route("/invalidate", post(invalidate::invalidate))
+        .merge(kit::description::router(&openapi()))
         .fallback(async || Problem::not_found("The cache has no such path"))
         .with_state(app)
 }
@@ -113,6 +114,7 @@ fn seconds(field: &str, given: Option<i64>, least: i64, default: u32) -> Result<
 
 #[derive(OpenApi)]
 #[openapi(
+    info(title = "Recarga: the cache", description = "Values with a time to live, leases against stampedes, and statistics."),
     paths(
         value::get,
         value::set,
@@ -125,12 +127,8 @@ fn seconds(field: &str, given: Option<i64>, least: i64, default: u32) -> Result<
 )]
 struct Documentation;
 
-/// The documented calls of the cache service's own port; each names that port as its server.
+/// The description of the calls, which the service serves itself.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut document = Documentation::openapi();
-    for path in document.paths.paths.values_mut() {
-        path.servers = Some(vec![Server::new("http://127.0.0.1:5004")]);
-    }
-    document
+    Documentation::openapi()
 }

@@ -8,6 +8,7 @@ pub mod caching;
 pub mod client;
 pub mod config;
 pub mod context;
+pub mod description;
 pub mod discovery;
 pub mod extract;
 pub mod faults;

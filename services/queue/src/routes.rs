@@ -13,14 +13,12 @@ use axum::{
     Router,
     routing::{delete, get, post},
 };
-use utoipa::{OpenApi, openapi::Server};
+use utoipa::OpenApi;
 
 use crate::{AppState, Error};
 
 pub use queues::{QueueFigures, Queues};
 
-/// Where the queue service is published in a lab.
-const SERVER: &str = "http://127.0.0.1:5006";
 /// The longest delay and the longest visibility make sense of times far away, and keep them printable.
 const DELAY_LIMIT: f64 = 100.0 * 366.0 * 86_400.0;
 const VISIBILITY_LIMIT: f64 = 12.0 * 3_600.0;
@@ -63,12 +61,14 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/queues/{queue}/dead", get(dead::list))
         .route("/queues/{queue}/dead/redrive", post(dead::redrive))
+        .merge(kit::description::router(&openapi()))
         .fallback(async || kit::Problem::not_found("The queue service has no such path"))
         .with_state(state)
 }
 
 #[derive(OpenApi)]
 #[openapi(
+    info(title = "Recarga: the queue", description = "At-least-once queues: delays, visibility, fenced receipts, dead letters."),
     paths(
         naive::enqueue,
         naive::dequeue,
@@ -92,15 +92,10 @@ pub fn router(state: AppState) -> Router {
 )]
 struct Documentation;
 
-/// The description of all calls; each says that it is answered on the queue's own port, for readers of one document that
-/// describes several services.
+/// The description of the calls, which the service serves itself.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut document = Documentation::openapi();
-    for path in document.paths.paths.values_mut() {
-        path.servers = Some(vec![Server::new(SERVER)]);
-    }
-    document
+    Documentation::openapi()
 }
 
 /// Seconds from a call as a duration, in whole milliseconds.

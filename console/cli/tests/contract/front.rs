@@ -81,6 +81,32 @@ async fn the_documents_work_without_the_internet() {
 }
 
 #[tokio::test]
+async fn cache_and_queue_describe_themselves() {
+    for (service, calls) in [
+        (
+            Api::cache(),
+            &["/cache/{key}", "/cache", "/cache/flush", "/cache/stats"][..],
+        ),
+        (
+            Api::queue(),
+            &[
+                "/enqueue",
+                "/dequeue",
+                "/queues",
+                "/queues/{queue}/messages",
+            ],
+        ),
+    ] {
+        let answer = service.get("/openapi.json").await.expect(200);
+        assert!(answer.text("openapi").starts_with("3.1"), "{answer}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        for path in calls {
+            assert!(answer.body["paths"][path].is_object(), "{path}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_description_holds_every_call() {
     let answer = Api::anonymous().get("/openapi.json").await.expect(200);
     assert!(
