@@ -176,7 +176,7 @@ impl Gate {
         }
         dress(&mut request, peer, caller.map(|caller| &caller.identity));
         if route.upstream == Upstream::Gateway {
-            return login::answer(self, peer, request).await;
+            return Ok(login::answer(self, peer, request).await);
         }
         if let Some(rule) = &route.cache
             && request.method() == Method::GET

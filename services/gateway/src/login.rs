@@ -69,41 +69,60 @@ struct Login {
 }
 
 /// Answers `POST /token` and `GET /token`.
-pub async fn answer(gate: &Gate, peer: SocketAddr, request: Request) -> Result<Response, Problem> {
+pub async fn answer(gate: &Gate, peer: SocketAddr, request: Request) -> Response {
+    match granted(gate, peer, request).await {
+        Ok(mut response) => {
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Err(Refused(response)) => *response,
+    }
+}
+
+async fn granted(gate: &Gate, peer: SocketAddr, request: Request) -> Result<Response, Refused> {
     // By our own count before the body is read; by everybody's when it is worth a trip to Redis.
     let address = Subject::address(client_address(peer, request.headers()));
-    let own = gate.limits.take_here((&gate.logins.address, address));
-    refuse_unless(gate, own)?;
-    let mut response = if request.method() == Method::POST {
-        Json(log_in(gate, address, request).await?).into_response()
-    } else {
-        refuse_any(gate, &[(&gate.logins.address, address)]).await?;
-        Json(demo(gate)?).into_response()
-    };
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let address = (&gate.logins.address, address);
+    refuse_unless(gate, address, gate.limits.take_here(address))?;
+    if request.method() == Method::POST {
+        return Ok(Json(log_in(gate, address, request).await?).into_response());
+    }
+    refuse_any(gate, &[address]).await?;
+    Ok(Json(demo(gate)?).into_response())
+}
+
+/// A refusal, ready to be sent.
+struct Refused(Box<Response>);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem.into_response()))
+    }
 }
 
 /// Asks the count of all gateways, as far as it can be asked.
-async fn refuse_any(gate: &Gate, counts: &[Count<'_>]) -> Result<(), Problem> {
-    for standing in gate.limits.take_shared(counts).await.unwrap_or_default() {
-        refuse_unless(gate, standing)?;
+async fn refuse_any(gate: &Gate, counts: &[Count<'_>]) -> Result<(), Refused> {
+    let standings = gate.limits.take_shared(counts).await.unwrap_or_default();
+    for (count, standing) in counts.iter().zip(standings) {
+        refuse_unless(gate, *count, standing)?;
     }
     Ok(())
 }
 
-fn refuse_unless(gate: &Gate, standing: Standing) -> Result<(), Problem> {
+fn refuse_unless(gate: &Gate, (limit, _): Count<'_>, standing: Standing) -> Result<(), Refused> {
     if standing.admitted {
         return Ok(());
     }
     gate.metrics.rate_limited.inc();
-    Err(Problem::new(
+    let problem = Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "Too many log-ins; wait a little",
-    )
-    .retry_after(standing.wait))
+    );
+    let mut response = problem.retry_after(standing.wait).into_response();
+    limit.tell(standing, response.headers_mut());
+    Err(Refused(Box::new(response)))
 }
 
 /// Logs in
@@ -118,7 +137,7 @@ fn refuse_unless(gate: &Gate, standing: Standing) -> Result<(), Problem> {
         (status = 503, description = "Nobody can check it now", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn log_in(gate: &Gate, address: Subject<'_>, request: Request) -> Result<Granted, Problem> {
+async fn log_in(gate: &Gate, address: Count<'_>, request: Request) -> Result<Granted, Refused> {
     let is_json = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -134,15 +153,13 @@ async fn log_in(gate: &Gate, address: Subject<'_>, request: Request) -> Result<G
         ("password", &credentials.password),
     ] {
         if value.len() > FIELD_LIMIT {
-            return Err(Problem::invalid(
-                field,
-                format!("must be at most {FIELD_LIMIT} bytes"),
-            ));
+            let reason = format!("must be at most {FIELD_LIMIT} bytes");
+            return Err(Problem::invalid(field, reason).into());
         }
     }
     let user = (&gate.logins.user, Subject::User(&credentials.username));
-    refuse_unless(gate, gate.limits.take_here(user))?;
-    refuse_any(gate, &[(&gate.logins.address, address), user]).await?;
+    refuse_unless(gate, user, gate.limits.take_here(user))?;
+    refuse_any(gate, &[address, user]).await?;
     let login = check(gate, &credentials).await?;
     let identity = Identity::new(&login.username, login.role).ok_or_else(|| {
         tracing::error!("a user's name cannot stand in a token");

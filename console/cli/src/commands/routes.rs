@@ -123,3 +123,42 @@ fn diff(path: &Path) -> Result<u8> {
     }
     Ok(exit::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_a_document_is_good() {
+        let good = written(&document::write(&gateway::routes()));
+        let bad = written(r#"{"routes": [{}]}"#);
+        assert_eq!(check(good.path()).unwrap(), exit::SUCCESS);
+        assert_eq!(diff(good.path()).unwrap(), exit::SUCCESS);
+        assert_eq!(check(bad.path()).unwrap(), exit::FAILURE);
+        assert!(diff(bad.path()).is_err());
+        assert!(check(Path::new("/nowhere/at/all")).is_err());
+    }
+
+    #[test]
+    fn what_is_cached_and_limited_is_put_in_words() {
+        let mut routes = gateway::routes();
+        let cache = routes[5].cache.as_mut().unwrap();
+        cache.swr_seconds = Some(5);
+        cache.negative_ttl_seconds = Some(9);
+        assert_eq!(
+            cached(cache),
+            "{?key=my_data}, 300 s, while refreshed 5 s, 404 9 s"
+        );
+        let limit = serde_json::json!({"requests": 9, "per": "minute", "burst": 2, "by": "all", "shared": true});
+        assert_eq!(
+            limited(&serde_json::from_value(limit).unwrap()),
+            "9 a minute by all, 2 at once, all gateways together"
+        );
+    }
+}

@@ -130,6 +130,9 @@ async fn log_ins_are_limited_by_user_and_address() {
     assert_eq!(limited.status, 429);
     let wait: u64 = limited.header("retry-after").parse().expect("seconds");
     assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(limited.header("ratelimit-policy"), r#""user";q=3;w=60"#);
+    let state = limited.header("ratelimit");
+    assert!(state.starts_with(r#""user";r=0;t="#), "{state}");
     for number in 0..3 {
         let user = format!("other{number}");
         assert_eq!(try_as(&user, "192.0.2.1").await.status, 401);
