@@ -202,7 +202,9 @@ async fn arrive(
         Arrival::Late(stale) => {
             return match stale.filter(|stale| stale.is_usable()) {
                 Some(stale) => Ok(Arrived::Answer(stale_response(gate, rule, &stale))),
-                None => Err(Problem::timed_out("The service did not answer in time")),
+                None => Err(Problem::timed_out(
+                    "The service behind did not answer in time",
+                )),
             };
         }
     };

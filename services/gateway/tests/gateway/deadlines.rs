@@ -28,17 +28,18 @@ async fn a_service_is_told_less_than_we_were() {
         axum::Json(body).into_response()
     });
     // Forwarded, read through the cache, and our own question to travel.
-    for (method, path) in [
-        (Method::GET, "/users/count"),
-        (Method::GET, "/trips/total"),
-        (Method::POST, "/token"),
+    for (method, path, most) in [
+        (Method::GET, "/users/count", 1950),
+        // What is read for everybody who waits has the route's time, not that of the first who came.
+        (Method::GET, "/trips/total", 5000),
+        (Method::POST, "/token", 1950),
     ] {
         let patience = [("x-recarga-deadline-ms", "2000")];
         let body = "username=student1&password=password";
         let answer = lab.call(0, method, path, &patience, body).await;
         assert_eq!(answer.status, 200, "{path}");
         let told = told(&lab.travel.last().headers);
-        assert!((1..=1950).contains(&told), "{path}: {told}");
+        assert!((1..=most).contains(&told), "{path}: {told}");
     }
     // Without a word from the caller: the route's time.
     lab.get("/users/count").await;
