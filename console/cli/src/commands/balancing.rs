@@ -59,15 +59,14 @@ fn hops(directory: &Path, hop: &Hop) -> Result<Vec<SocketAddr>> {
 }
 
 fn url(hop: SocketAddr, what: &str, which: &Hop, limit: Option<usize>) -> String {
-    let mut url = format!("http://{hop}/admin/{what}?");
-    if let Some(pool) = &which.pool {
-        url.push_str("pool=");
-        url.push_str(pool);
-    }
-    if let Some(limit) = limit {
-        url.push_str(&format!("&limit={limit}"));
-    }
-    url
+    let pool = which.pool.as_deref().unwrap_or("");
+    let pool = if pool.is_empty() {
+        String::new()
+    } else {
+        format!("pool={pool}&")
+    };
+    let limit = limit.map_or(String::new(), |limit| format!("limit={limit}"));
+    format!("http://{hop}/admin/{what}?{pool}{limit}")
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Value> {

@@ -79,3 +79,27 @@ async fn taking_turns_gives_a_slow_gateway_as_much_as_the_others() {
     }
     assert!(after.quantile(0.99).as_millis() >= u128::from(LATENCY_MS));
 }
+
+#[tokio::test]
+async fn two_choices_leave_a_slow_gateway_little() {
+    let scene = Scene::start().await;
+    let p2c = json!({"policy": "p2c"});
+    scene
+        .operator
+        .put(&scene.lab, "balancer-1", "/admin/policy", &p2c)
+        .await;
+    let before = scene.window().await;
+    scene.slow_down().await;
+    // Two seconds to find out.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let after = scene.window().await;
+    println!(
+        "share {:.2} and {:.2}, p99 {:?} and {:?}",
+        share(&before),
+        share(&after),
+        before.quantile(0.99),
+        after.quantile(0.99)
+    );
+    let third_of_fair = 1.0 / 9.0;
+    assert!(share(&after) < third_of_fair, "{:?}", after.gateways);
+}

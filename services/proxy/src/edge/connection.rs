@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -200,7 +200,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
 
     /// Whether this process wants its connections to end.
     pub fn is_stopping(&self) -> bool {
-        self.worker.stopping.is_cancelled()
+        self.worker.is_stopping.load(Ordering::Relaxed)
     }
 
     /// Gives back what an unusual request has made large.

@@ -62,7 +62,8 @@ impl<H: Hooks> Answering for Judge<'_, H> {
         self.ticket.finish(outcome(head.status));
         self.lease
             .answered(head.status, facts::retry_after(head, bytes));
-        facts.write_answer(head, bytes, mode, close, out);
+        let elapsed = facts.started.elapsed();
+        facts.write_answer(head, bytes, mode, close, elapsed, out);
         if let Some(value) = self.stick {
             let value = sticky::encode(value);
             let cookie = format!("{STICKY_COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax");
@@ -76,7 +77,7 @@ impl<H: Hooks> Answering for Judge<'_, H> {
             path: &facts.path,
             status: head.status,
             cache: facts::cache_label(head, bytes),
-            elapsed: facts.started.elapsed(),
+            elapsed,
         };
         self.recorder.finish(self.route, &exchange);
     }
@@ -92,6 +93,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         let framing = self.head.framing;
         let wanted = framing_length(framing);
         if wanted.is_some_and(|length| length > settings.body_limit) {
+            edge.metrics.refused_for(Reason::BODY_TOO_LARGE.label);
             let problem =
                 Problem::too_large(usize::try_from(settings.body_limit).unwrap_or(usize::MAX));
             return self
@@ -290,6 +292,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 }
                 Ending::TooLarge => {
                     lease.abandoned();
+                    edge.metrics.refused_for(Reason::BODY_TOO_LARGE.label);
                     if answered {
                         return After::Abort;
                     }

@@ -192,6 +192,7 @@ impl Facts {
         bytes: &[u8],
         mode: Mode,
         close: bool,
+        elapsed: Duration,
         out: &mut Vec<u8>,
     ) {
         out.extend_from_slice(b"HTTP/1.1 ");
@@ -206,7 +207,7 @@ impl Facts {
         });
         encode::field("x-request-id", self.id.as_bytes(), out);
         out.extend_from_slice(b"server-timing: balancer;dur=");
-        write_milliseconds(self.started.elapsed(), out);
+        write_milliseconds(elapsed, out);
         for field in head
             .fields
             .iter()

@@ -19,7 +19,7 @@ use super::{
     io::Stream,
     relay::has_no_body,
 };
-use crate::http1::{Framing, Refusal, encode};
+use crate::http1::{Framing, Kind, Refusal, encode};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -67,7 +67,8 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         };
         let headers = request.headers_mut();
         for field in &self.head.fields {
-            if field.kind.is_hop_by_hop() {
+            if field.kind.is_hop_by_hop() || matches!(field.kind, Kind::Internal | Kind::Disguised)
+            {
                 continue;
             }
             let name = HeaderName::from_bytes(field.name(bytes)).ok()?;

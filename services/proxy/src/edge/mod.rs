@@ -83,7 +83,11 @@ impl Default for EdgeSettings {
         Self {
             workers: std::thread::available_parallelism().map_or(2, |cores| cores.get().min(4)),
             connections: 20_000,
-            limits: Limits::default(),
+            // Room for what is added: the upstreams' own limit is a hundred fields.
+            limits: Limits {
+                fields: 90,
+                ..Limits::default()
+            },
             head_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             body_stall: Duration::from_secs(15),

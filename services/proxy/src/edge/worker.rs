@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,6 +28,8 @@ pub(super) struct Worker {
     pub upstreams: Upstreams,
     /// Connections should end when they are next idle.
     pub stopping: CancellationToken,
+    /// The same as a flag, for whoever only looks: once a request, so it must cost nothing.
+    pub is_stopping: AtomicBool,
     pub tasks: TaskTracker,
 }
 
@@ -120,8 +122,14 @@ async fn work<H: Hooks>(
             settings.idle_timeout,
             edge.metrics.upstream_idle.clone(),
         ),
-        stopping,
+        stopping: stopping.clone(),
+        is_stopping: AtomicBool::new(false),
         tasks: TaskTracker::new(),
+    });
+    let told = Arc::clone(&worker);
+    tokio::spawn(async move {
+        stopping.cancelled().await;
+        told.is_stopping.store(true, Ordering::Relaxed);
     });
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
