@@ -102,8 +102,12 @@ async fn origin(cache: tokio::sync::oneshot::Receiver<SocketAddr>) -> (SocketAdd
     tokio::spawn(async move {
         let cache = cache.await.expect("the cache service's address");
         let source = Source::List(vec![cache.to_string()]);
-        let peer = Peer::new("cache", source, Duration::from_secs(5), stop.clone());
-        let cache = Invalidator::new(peer.await.expect("a client"));
+        let peer = Peer::new(
+            "cache",
+            source.watch(stop.clone()).await,
+            Duration::from_secs(5),
+        );
+        let cache = Invalidator::new(peer.expect("a client"));
         service.instance().spawn(cache.clone().settle(stop));
         let router = Router::new()
             .route("/cards/{id}/balance", get(balance))
