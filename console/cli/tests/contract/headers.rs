@@ -77,12 +77,13 @@ async fn every_hop_tells_its_time() {
     }
     let hit = api.get(&path).await.expect(200);
     assert_eq!(hit.header("x-cache"), Some("HIT"));
-    for hop in ["balancer", "gateway", "cache", "redis"] {
-        assert!(
-            hops(&hit).iter().any(|name| name == hop),
-            "{hop} is missing: {hit}"
-        );
-    }
+    let there = |hop: &str| hops(&hit).iter().any(|name| name == hop);
+    assert!(there("balancer") && there("gateway"), "{hit}");
+    // From the gateway's own memory, or from the cache.
+    assert!(
+        there("l1") || (there("cache") && there("redis")),
+        "the source is missing: {hit}"
+    );
     assert!(hops(&hit).iter().all(|name| name != "travel"), "{hit}");
 }
 

@@ -66,15 +66,14 @@ async fn recharge(
         .to_owned();
     let balance = {
         let mut ledger = origin.ledger.lock().expect("no panic");
-        match ledger.replies.get(&key) {
-            Some(balance) => *balance,
-            None => {
-                let balance = ledger.balances.entry(card_id).or_default();
-                *balance += amount;
-                let balance = *balance;
-                ledger.replies.insert(key, balance);
-                balance
-            }
+        if let Some(balance) = ledger.replies.get(&key) {
+            *balance
+        } else {
+            let balance = ledger.balances.entry(card_id).or_default();
+            *balance += amount;
+            let balance = *balance;
+            ledger.replies.insert(key, balance);
+            balance
         }
     };
     let forgotten = origin
@@ -141,7 +140,7 @@ impl Lab {
                 .fleet
                 .gateways
                 .iter()
-                .map(|gateway| gateway.url())
+                .map(super::children::Child::url)
                 .collect(),
             allow_remote: false,
             credentials: Credentials::Demo,

@@ -11,6 +11,5 @@ mod limits;
 mod reads;
 mod redis;
 mod routing;
-mod stampede;
 mod support;
 mod windows;

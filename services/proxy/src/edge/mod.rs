@@ -85,7 +85,7 @@ impl Default for EdgeSettings {
             connections: 20_000,
             // Room for what is added: the upstreams' own limit is a hundred fields.
             limits: Limits {
-                fields: 90,
+                fields: 94,
                 ..Limits::default()
             },
             head_timeout: Duration::from_secs(10),

@@ -1,4 +1,11 @@
-//! Ten thousand readers of a value that nobody has: one call to the service.
+//! Ten thousand readers of a value that nobody has: one call to the service. Alone in its process: it needs the machine.
+
+#[allow(dead_code, reason = "shared with the other tests, which use the rest")]
+#[path = "gateway/children.rs"]
+mod children;
+#[allow(dead_code, reason = "shared with the other tests, which use the rest")]
+#[path = "gateway/support.rs"]
+mod support;
 
 use std::{
     net::SocketAddr,
