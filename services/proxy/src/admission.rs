@@ -312,9 +312,9 @@ impl Ticket {
 
     /// Says which requests this one is like, such as by the hash of its route. The limit compares latencies within a class, so
     /// that more of a slow route does not look like overload.
-    pub fn set_class(&mut self, class: u64) {
+    pub fn set_class(&mut self, class: impl FnOnce() -> u64) {
         if let Some(held) = &mut self.held {
-            held.class = class;
+            held.class = class();
         }
     }
 

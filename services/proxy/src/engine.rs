@@ -276,7 +276,7 @@ impl Forwarder {
                 pool: self.pool.name().to_owned(),
                 retry_after: shed.retry_after,
             })?;
-        ticket.set_class(class_of(head.method.as_str(), head.uri.path()));
+        ticket.set_class(|| class_of(head.method.as_str(), head.uri.path()));
         Ok(ticket)
     }
 

@@ -27,6 +27,7 @@ use crate::{
     ForwardError, Lease, Pool, Selection, Unavailable,
     admission::{Outcome, Priority, Shed, Ticket},
     http1::{Framing, ResponseHead, encode},
+    limit::class_of,
     metrics::FailureReason,
     retry::{Failure, Repeatable},
     sticky::{self, STICKY_COOKIE},
@@ -143,10 +144,11 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             ..repeatable
         };
 
-        let ticket = match pool.admission().acquire(priority, deadline).await {
+        let mut ticket = match pool.admission().acquire(priority, deadline).await {
             Ok(ticket) => ticket,
             Err(shed) => return self.answer_shed(&shed, route, &passing).await,
         };
+        ticket.set_class(|| class_of(self.facts.method.as_str(), &self.facts.path));
         self.attempts(route, &body, &mut passing, repeatable, deadline, ticket)
             .await
     }
