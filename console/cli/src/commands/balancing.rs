@@ -123,7 +123,7 @@ mod tests {
     fn settings_become_one_document() {
         let settings = [
             "policy=p2c",
-            "outlier.enabled=false",
+            "outlier.max_ejection_percent=0",
             "weights.gateway-1=3",
             "weights.gateway-2=1",
             "hash_on=header:x-user",
@@ -135,7 +135,7 @@ mod tests {
             patch(&settings).expect("they are good"),
             json!({
                 "policy": "p2c",
-                "outlier": {"enabled": false},
+                "outlier": {"max_ejection_percent": 0},
                 "weights": {"gateway-1": 3, "gateway-2": 1},
                 "hash_on": "header:x-user",
                 "bound": 1.5,
