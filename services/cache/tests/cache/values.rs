@@ -149,7 +149,7 @@ async fn keys_may_be_hostile() {
 #[tokio::test]
 async fn a_value_ends_with_its_time() {
     let cache = Cache::start().await;
-    cache.post("/cache/a", r#"{"value": 1, "ttl": 1}"#).await;
+    cache.post("/cache/a", r#"{"value": 1, "ttl": 3}"#).await;
     assert_eq!(cache.get("/cache/a").await.status, 200);
     eventually("the value expires", || async {
         cache.get("/cache/a").await.status == 404
