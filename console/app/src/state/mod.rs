@@ -17,7 +17,7 @@ use action::{Action, Command, Overlay};
 use instance::{Info, Instance, Place, Reason};
 use logs::{Line, Logs};
 use ring::Ring;
-use sample::{Counter, Sample};
+use sample::{Counter, Lookup, Sample};
 use traffic::{Notice, Outcome, Tone, Traffic};
 
 /// Time since the console started: monotonic, and passed in.
@@ -139,8 +139,9 @@ impl State {
         };
         let requests = latest(&instance::Role::Balancer, &Counter::Requests);
         let errors = latest(&instance::Role::Balancer, &Counter::Errors);
-        let hits = latest(&instance::Role::Cache, &Counter::CacheHits);
-        let misses = latest(&instance::Role::Cache, &Counter::CacheMisses);
+        let looked_up = |result| latest(&instance::Role::Gateway, &Counter::Lookup(result));
+        let hits = looked_up(Lookup::Hit);
+        let misses = looked_up(Lookup::Miss);
         let ratio = match (hits, misses) {
             (None, None) => None,
             (hits, misses) => {

@@ -4,7 +4,7 @@ use super::{
     State,
     histogram::{Histogram, Percentiles},
     instance::{Instance, Role},
-    sample::{Counter, Gauge},
+    sample::{Counter, Gauge, Lookup},
 };
 
 /// A ratio with the number of events it stands on.
@@ -214,22 +214,24 @@ impl State {
         }
     }
 
-    /// Hits over hits and misses, as the cache service counted them.
+    /// Hits over hits and misses, as the gateways gave them: from their own memory or from the cache service.
     fn hit_ratio(&self, value: impl Fn(&Instance, &Counter) -> Option<f64>) -> Option<Ratio> {
         let fresh = |counter: &Counter| {
-            self.sum(&Role::Cache, |instance| {
+            self.sum(&Role::Gateway, |instance| {
                 instance
                     .is_fresh(self.now)
                     .then(|| value(instance, counter))
                     .flatten()
             })
         };
-        let hits = fresh(&Counter::CacheHits);
-        let misses = fresh(&Counter::CacheMisses);
+        let hits = fresh(&Counter::Lookup(Lookup::Hit));
+        let stale = fresh(&Counter::Lookup(Lookup::Stale));
+        let misses = fresh(&Counter::Lookup(Lookup::Miss));
         if hits.is_none() && misses.is_none() {
             return None;
         }
-        Ratio::of(hits.unwrap_or(0.0), misses.unwrap_or(0.0))
+        let hits = hits.unwrap_or(0.0) + stale.unwrap_or(0.0);
+        Ratio::of(hits, misses.unwrap_or(0.0))
     }
 
     /// Every queue of the queue service, by name.

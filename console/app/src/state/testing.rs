@@ -162,6 +162,14 @@ pub fn reading(place: &Place, second: u64) -> Sample {
             );
             add("recarga_host_cores", &[], 2.0);
         }
+        Role::Gateway => {
+            // Warming up: misses get fewer.
+            let misses = (120.0 * (1.0 - (-seconds / 8.0).exp()) + seconds * 2.0) / 3.0;
+            let hits = (12.0 * seconds - misses).max(0.0);
+            for (result, count) in [("hit", hits), ("miss", misses)] {
+                add("recarga_cache_lookups_total", &[("result", result)], count);
+            }
+        }
         Role::Cache => {
             // Warming up: misses get fewer.
             let misses = 120.0 * (1.0 - (-seconds / 8.0).exp()) + seconds * 2.0;

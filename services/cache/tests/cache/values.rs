@@ -27,7 +27,12 @@ async fn a_value_is_written_read_and_deleted() {
         let found = cache.get(path).await;
         assert_eq!(found.json(), json!({"value": {"x": [1, "ñ"]}}), "{path}");
         assert_eq!(found.header("content-type"), Some("application/json"));
-        assert_eq!(found.header("age"), Some("0"));
+        // A write waits in the first second of a link to Redis: copies of an older one may still be out.
+        let age: u64 = found
+            .header("age")
+            .and_then(|age| age.parse().ok())
+            .expect("an age");
+        assert!(age <= 3, "{age}");
     }
     assert_eq!(
         cache.post("/set/a", r#"{"value": false}"#).await.json(),
