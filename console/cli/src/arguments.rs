@@ -50,6 +50,8 @@ pub enum Command {
     Balancing(Balancing),
     /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
     Bench(bench::Bench),
+    /// Prove that nothing was lost: the six invariants, against a lab and what its clients were told.
+    Verify(Verify),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
     Routes(Routes),
     /// Print a completion script for a shell.
@@ -200,6 +202,32 @@ pub struct Load {
     /// Draws the calls; the same number gives the same sequence.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The report as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// What clients were told, as `recarga chaos` and `recarga load --journal` write it down.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// How long what must happen sooner or later may take: notifications, tasks, the outbox.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub settle: Duration,
+    /// How many reads through all gateways look for values from before a write; 0 leaves that out, and with it the
+    /// recharges that it takes.
+    #[arg(long, default_value_t = 2_000)]
+    pub reads: u64,
+    /// Check this PostgreSQL instead of that of the lab in this folder.
+    #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// With --database-url: where the queue's messages are, to say where a missing event is.
+    #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// With --database-url: a gateway of the running system, such as `http://127.0.0.1:8101`; may be repeated.
+    #[arg(long, value_name = "URL", requires = "database_url")]
+    pub gateway: Vec<String>,
     /// The report as one JSON document.
     #[arg(long)]
     pub json: bool,

@@ -18,6 +18,7 @@ pub mod serve;
 mod status;
 mod test;
 mod up;
+mod verify;
 
 use std::path::Path;
 
@@ -47,6 +48,7 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Restart(restart) => restart::run(&directory, &restart).await,
         Command::Balancing(balancing) => balancing::run(&directory, &balancing).await,
         Command::Bench(bench) => bench::run(&directory, bench.what).await,
+        Command::Verify(verify) => verify::run(&directory, verify).await,
         Command::Routes(routes) => routes::run(&routes),
         Command::Completions(completions) => completions::run(&completions),
         Command::Test(test) => test::run(test).await,
