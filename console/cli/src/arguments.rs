@@ -52,6 +52,9 @@ pub enum Command {
     Bench(bench::Bench),
     /// Prove that nothing was lost: the six invariants, against a lab and what its clients were told.
     Verify(Verify),
+    /// Break a lab of its own while clients use it, and prove that nothing was lost: `kill -9`, frozen processes, broken
+    /// connections between any two.
+    Chaos(Chaos),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
     Routes(Routes),
     /// Print a completion script for a shell.
@@ -231,6 +234,41 @@ pub struct Verify {
     /// The report as one JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Chaos {
+    /// How many rounds of faults; after each the lab must be well again.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// Draws the faults; the same number gives the same plan. A new one each time by default.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How much is broken at a time.
+    #[arg(long, value_enum, default_value_t)]
+    pub plan: ChaosPlan,
+    /// Begin no round after this time, such as 10m.
+    #[arg(long, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Operations a second that the clients attempt, queues aside.
+    #[arg(long, default_value_t = 40)]
+    pub rate: u32,
+    /// Keep the lab's folder and the journal even when everything holds.
+    #[arg(long)]
+    pub keep: bool,
+    /// Switch a safeguard off, to see that its absence is noticed; may be repeated.
+    #[arg(long, hide = true, value_name = "SAFEGUARD", value_delimiter = ',')]
+    pub without_safeguard: Vec<String>,
+}
+
+/// How hard a lab is shaken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ChaosPlan {
+    /// One fault a round, over within a good second.
+    Short,
+    /// One to three faults a round, up to four seconds each.
+    #[default]
+    Full,
 }
 
 #[derive(Debug, Args)]

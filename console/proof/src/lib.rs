@@ -2,8 +2,10 @@
 //! of a lab, and the faults under which they must hold.
 //!
 //! [`journal`] and [`history`] are pure apart from one file. [`verify`] asks the stores and the public surfaces of a lab.
-//! Nothing here draws a screen.
+//! [`wire`] is a TCP proxy that breaks connections on purpose; [`chaos`] puts it all together. Nothing here draws a screen.
 
+pub mod chaos;
 pub mod history;
 pub mod journal;
 pub mod verify;
+pub mod wire;

@@ -278,6 +278,8 @@ struct Queue {
     values: usize,
     next_id: usize,
     seen: BTreeMap<String, String>,
+    /// Ids that a sender was answered with.
+    told: BTreeSet<String>,
     waiting: VecDeque<(String, String, u32)>,
     /// Those whose receipts are with a consumer: message, value, delivery.
     held: Vec<(String, String, u32)>,
@@ -296,6 +298,7 @@ impl Queue {
             values: 0,
             next_id: 0,
             seen: BTreeMap::new(),
+            told: BTreeSet::new(),
             waiting: VecDeque::new(),
             held: Vec::new(),
             void: Vec::new(),
@@ -350,7 +353,8 @@ impl Queue {
     fn send(&mut self, value: String) {
         let known = self.seen.get(&value).cloned();
         let id = match known {
-            Some(id) if !self.errs(Mistake::SendsTwice) => id,
+            // Nobody can tell from a first id that nobody was told.
+            Some(id) if !self.told.contains(&id) || !self.errs(Mistake::SendsTwice) => id,
             _ => {
                 self.next_id += 1;
                 let id = format!("m{}", self.next_id);
@@ -361,6 +365,9 @@ impl Queue {
         };
         // An answer may get lost, but not the one that would tell of the mistake.
         let lost = self.made.is_none() && self.chance.random_bool(0.1);
+        if !lost {
+            self.told.insert(id.clone());
+        }
         let answer = (!lost).then(|| Answer::Sent { messages: vec![id] });
         let (queue, values) = ("q".to_owned(), vec![value]);
         self.record(Action::Send { queue, values }, answer);
