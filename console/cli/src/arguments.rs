@@ -205,6 +205,9 @@ pub struct Load {
     /// Draws the calls; the same number gives the same sequence.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Write down what was asked for and answered (recharges, bookings, tasks), for `recarga verify --journal`.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
     /// The report as one JSON document.
     #[arg(long)]
     pub json: bool,

@@ -47,7 +47,7 @@ pub fn running_redis_urls(directory: &Path) -> Result<Vec<String>> {
     Ok(topology
         .stores
         .iter()
-        .filter(|store| store.kind.contains("redis") && store.managed)
+        .filter(|store| store.kind != "postgres" && store.managed)
         .map(|store| format!("redis://:{}@{}", secrets.redis_password, store.address))
         .collect())
 }

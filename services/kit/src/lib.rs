@@ -25,6 +25,7 @@ pub mod problem;
 pub mod process;
 pub mod record;
 pub mod redis;
+pub mod safeguards;
 mod server;
 pub mod service;
 pub mod telemetry;

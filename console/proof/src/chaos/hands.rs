@@ -176,7 +176,8 @@ impl Hands {
             .collect())
     }
 
-    async fn redeliver(&self, queue: &str) -> Result<(), String> {
+    /// Sends events that were delivered to their queue again.
+    pub async fn redeliver(&self, queue: &str) -> Result<(), String> {
         let schema = match queue {
             "bookings" => "tutoring",
             "recharges" => "travel",

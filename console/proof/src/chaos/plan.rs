@@ -145,6 +145,9 @@ const KINDS: [Kind; 14] = [
     Kind::Redeliver,
 ];
 
+/// The queues that outboxes are relayed to.
+pub const QUEUES: [&str; 3] = ["bookings", "recharges", "tasks"];
+
 /// How many rounds it takes until every kind was the first fault of one.
 pub const CYCLE: usize = KINDS.len();
 
@@ -207,8 +210,7 @@ impl Plan {
             Kind::KillBackend => return Some(Fault::KillBackend),
             Kind::FreezeBackend => return Some(Fault::FreezeBackend),
             Kind::Redeliver => {
-                let queues = ["bookings", "recharges", "tasks"];
-                return one(chance, &queues).map(Fault::Redeliver);
+                return one(chance, &QUEUES).map(Fault::Redeliver);
             }
             Kind::Latency => {
                 toxics.latency = Duration::from_millis(chance.random_range(20..=400));

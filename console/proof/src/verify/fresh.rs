@@ -44,7 +44,8 @@ pub async fn check(
         cards: cards.into_iter().map(i64::cast_unsigned).collect(),
         reads: options.reads,
         readers: 2,
-        writers: 2,
+        // One for each card, so that writes of a card follow each other closely.
+        writers: CARDS.unsigned_abs() as usize,
         pause: Duration::from_millis(20),
         timeout: Duration::from_secs(10),
         run: rand::random(),
