@@ -26,9 +26,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Worker {
     pub upstreams: Upstreams,
-    /// Connections should end when they are next idle.
+    /// Connections should end when they are next idle. Cancelled after the flag is set.
     pub stopping: CancellationToken,
-    /// The same as a flag, for whoever only looks: once a request, so it must cost nothing.
+    /// The same as a flag, for whoever only looks: several times a request, so it must cost nothing.
     pub is_stopping: AtomicBool,
     pub tasks: TaskTracker,
 }
@@ -122,7 +122,7 @@ async fn work<H: Hooks>(
             settings.idle_timeout,
             edge.metrics.upstream_idle.clone(),
         ),
-        stopping: stopping.clone(),
+        stopping: CancellationToken::new(),
         is_stopping: AtomicBool::new(false),
         tasks: TaskTracker::new(),
     });
@@ -130,6 +130,7 @@ async fn work<H: Hooks>(
     tokio::spawn(async move {
         stopping.cancelled().await;
         told.is_stopping.store(true, Ordering::Relaxed);
+        told.stopping.cancel();
     });
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
