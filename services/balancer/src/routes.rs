@@ -8,12 +8,15 @@ use kit::record::{Recorder, Route};
 #[derive(Clone, Debug)]
 pub(crate) struct Routes(Arc<Known>);
 
+/// Routes by a name, in its order.
+type ByName<T> = Box<[(String, T)]>;
+
 #[derive(Debug)]
 struct Known {
-    /// Those without placeholders: spelled out, they win. In order.
-    plain: Box<[(String, Arc<Route>)]>,
-    /// The others by their first segment, which is spelled out in all of them but those under the empty name. In order.
-    patterns: Box<[(String, Vec<(String, Arc<Route>)>)]>,
+    /// Those without placeholders: spelled out, they win.
+    plain: ByName<Arc<Route>>,
+    /// The others by their first segment, which is spelled out in all of them but those under the empty name.
+    patterns: ByName<Vec<(String, Arc<Route>)>>,
     other: Arc<Route>,
 }
 

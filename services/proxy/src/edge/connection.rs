@@ -107,14 +107,16 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     }
                 }
                 Next::Http2 => {
-                    http2::serve(
-                        self.stream,
-                        self.inbound,
-                        self.peer,
-                        self.edge,
-                        &self.worker,
-                    )
-                    .await;
+                    let Self {
+                        stream,
+                        inbound,
+                        peer,
+                        edge,
+                        worker,
+                        ..
+                    } = self;
+                    // On the heap: its room would otherwise be part of every connection's.
+                    Box::pin(http2::serve(stream, inbound, peer, edge, &worker)).await;
                     return;
                 }
                 Next::Refused(reason) => {

@@ -137,6 +137,7 @@ pub(super) struct Relay<'a, S, A> {
     state: State,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct State {
     phase: Phase,
     head: ResponseHead,
@@ -154,6 +155,7 @@ struct State {
     /// The upstream takes no more of the request; it may still answer.
     deaf: Option<io::Error>,
     upgraded: Option<Vec<u8>>,
+    /// All of the answer came with its head.
     at_once: bool,
     body_since: Option<Instant>,
 }

@@ -168,16 +168,28 @@ async fn serve<H: Hooks>(
     };
     match &edge.settings.tls {
         None => Connection::new(stream, peer, edge, worker).serve().await,
+        // On the heap: its room would otherwise be part of every connection's.
         Some(tls) => {
             let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(tls));
-            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Connection::new(stream, peer, edge, worker).serve().await,
-                Ok(Err(error)) => {
-                    edge.metrics.refused_for("tls_handshake");
-                    tracing::debug!(error = %error, peer = %address, "no TLS with this client");
-                }
-                Err(_) => edge.metrics.refused_for("tls_handshake_timeout"),
-            }
+            Box::pin(secure(acceptor, stream, peer, edge, worker)).await;
         }
+    }
+}
+
+/// The same inside of TLS.
+async fn secure<H: Hooks>(
+    acceptor: tokio_rustls::TlsAcceptor,
+    stream: TcpStream,
+    peer: Peer,
+    edge: Arc<Edge<H>>,
+    worker: Arc<Worker>,
+) {
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Connection::new(stream, peer, edge, worker).serve().await,
+        Ok(Err(error)) => {
+            edge.metrics.refused_for("tls_handshake");
+            tracing::debug!(error = %error, peer = %peer.address, "no TLS with this client");
+        }
+        Err(_) => edge.metrics.refused_for("tls_handshake_timeout"),
     }
 }

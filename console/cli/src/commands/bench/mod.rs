@@ -2,6 +2,7 @@
 
 mod chain;
 mod edge;
+mod freshness;
 mod machine;
 mod overload;
 mod peers;
@@ -29,6 +30,7 @@ pub async fn run(directory: &Path, what: Measure) -> Result<u8> {
             Measure::Chain(chain) => chain::run(directory, &chain, &shutdown).await,
             Measure::Recharges(recharges) => recharges::run(directory, &recharges).await,
             Measure::Overload(overload) => overload::run(&overload).await,
+            Measure::Freshness(freshness) => freshness::run(directory, &freshness).await,
             Measure::Url(url) => url::run(&url).await,
         }
     };
