@@ -21,6 +21,8 @@ pub enum Measure {
     Chain(Chain),
     /// POST /recharges of a running lab: one durable transaction each.
     Recharges(Recharges),
+    /// The queue service, durable and fast, beside redis-benchmark's XADD on the same Redis.
+    Queue(Queue),
     /// Far more requests than can be answered, with admission off and on.
     Overload(Overload),
     /// Whether any reader of the lab here sees a balance from before a recharge that was answered. Exit code 1 if one does.
@@ -137,6 +139,21 @@ pub struct Recharges {
     /// The result as one JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Queue {
+    /// Connections that each send the next request after the last answer; as many for redis-benchmark.
+    #[arg(long, short, default_value_t = 64, value_parser = value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// Messages in a call, and commands in a pipeline of redis-benchmark. 1,16,100.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 100], value_parser = value_parser!(u16).range(1..=100))]
+    pub batches: Vec<u16>,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(2..=200_000))]
+    pub body: u32,
+    #[command(flatten)]
+    pub method: Method,
 }
 
 #[derive(Debug, Args)]
