@@ -12,7 +12,7 @@ use crate::{
     layout::{Layout, Lock, Secrets},
     ports::{Ports, Wanted},
     scratch::{Guarded, guarded, stop, wait},
-    store::{Cluster, Server, postgres::DATABASE},
+    store::{Cluster, Fsync, Server, postgres::DATABASE},
 };
 
 /// The stores of a stopped lab, which cannot be started meanwhile; they end when this is dropped.
@@ -72,6 +72,8 @@ impl AtRest {
             let text = fs::read_to_string(&configuration)
                 .map_err(|source| Error::on_path(&configuration, source))?;
             let server = Server {
+                name: "redis",
+                fsync: Fsync::Always,
                 tool: redis.clone(),
                 password: setting(&text, "requirepass").unwrap_or_default(),
                 port: ports.any(&name, None)?,

@@ -19,7 +19,7 @@ use crate::{
     layout::Layout,
     ports::{Ports, Wanted},
     processes,
-    store::{Cluster, Launch, Server},
+    store::{Cluster, Fsync, Launch, Server},
 };
 
 /// Tests take a logical database each.
@@ -73,6 +73,7 @@ impl Scratch {
             durable: false,
         };
         let server = Server {
+            name: "redis",
             tool: redis_tool,
             folder: layout.root().join("redis"),
             port: ports.any("redis", None)?,
@@ -80,6 +81,7 @@ impl Scratch {
             password: "only-for-tests".to_owned(),
             databases: DATABASES,
             durable: false,
+            fsync: Fsync::EverySecond,
         };
         server.initialise()?;
         cluster.initialise().await?;

@@ -248,6 +248,7 @@ async fn start(
         },
         database_url: None,
         redis_url: None,
+        queue_redis_url: None,
         plan: seed::Plan {
             scale: seed::Scale::Town,
             seed: 1,

@@ -56,7 +56,9 @@ impl Queues {
             method: Method::PUT,
             to: format!("{first}/queues/{QUEUE}"),
             key: None,
-            body: Some(json!({"max_deliveries": 1000, "visibility_seconds": VISIBILITY})),
+            body: Some(
+                json!({"max_deliveries": 1000, "max_crashes": 1000, "visibility_seconds": VISIBILITY}),
+            ),
         };
         let reply = client.send(&settings).await?;
         if !reply.status.is_success() {

@@ -26,7 +26,8 @@ pub fn hear(recorder: Recorder) -> load::Journal {
                 Outcome::Acknowledged { status, body } => match answer(&write.call, &body) {
                     Some(answer) => recorder.ok(operation, answer),
                     None => {
-                        recorder.unknown(operation, format!("an answer {status} of another form"))
+                        let words = format!("an answer {status} of another form");
+                        recorder.unknown(operation, words);
                     }
                 },
                 Outcome::Refused { status, .. } => {
