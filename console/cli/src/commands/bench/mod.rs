@@ -1,6 +1,7 @@
 //! `recarga bench`: the edge beside nginx and HAProxy, the layers of a running lab, durable writes, overload.
 
 mod chain;
+mod durable;
 mod edge;
 mod machine;
 mod overload;
@@ -28,6 +29,7 @@ pub async fn run(directory: &Path, what: Measure) -> Result<u8> {
             Measure::Edge(edge) => edge::run(directory, &edge, &shutdown).await,
             Measure::Chain(chain) => chain::run(directory, &chain, &shutdown).await,
             Measure::Recharges(recharges) => recharges::run(directory, &recharges).await,
+            Measure::Durable(durable) => durable::run(&durable).await,
             Measure::Overload(overload) => overload::run(&overload).await,
             Measure::Url(url) => url::run(&url).await,
         }
