@@ -115,6 +115,10 @@ pub struct Up {
     /// Use this Redis (7.0 or newer) instead of a private one.
     #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
+    /// Use this Redis for the queue. Without it the queue has a private one, or shares the one above when that is given; it
+    /// must write to disk before it answers (`appendonly yes` and `appendfsync always`, or `WAITAOF`).
+    #[arg(long, env = "RECARGA_QUEUE_REDIS_URL", hide_env_values = true)]
+    pub queue_redis_url: Option<String>,
 }
 
 #[derive(Debug, Args)]

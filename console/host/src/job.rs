@@ -41,7 +41,7 @@ impl Job {
         match self {
             Self::Service { name, .. } => name,
             Self::Postgres(_) => "postgres",
-            Self::Redis(_) => "redis",
+            Self::Redis(server) => server.name,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     layout::Layout,
     ports::{Ports, Wanted},
     processes,
-    store::{Cluster, Launch, Server},
+    store::{Cluster, Fsync, Launch, Server},
 };
 
 /// Tests take a logical database each.
@@ -49,7 +49,7 @@ impl Scratch {
         Self::with(program, false).await
     }
 
-    /// The same, as durable as a lab's.
+    /// The same with a PostgreSQL as durable as a lab's.
     pub async fn durable(program: &Path) -> Result<Self> {
         Self::with(program, true).await
     }
@@ -81,13 +81,15 @@ impl Scratch {
             durable,
         };
         let server = Server {
+            name: "redis",
             tool: redis_tool,
             folder: layout.root().join("redis"),
             port: ports.any("redis", None)?,
             account: Account::for_store("redis")?,
             password: "only-for-tests".to_owned(),
             databases: DATABASES,
-            durable,
+            durable: false,
+            fsync: Fsync::EverySecond,
         };
         server.initialise()?;
         cluster.initialise().await?;

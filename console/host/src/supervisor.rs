@@ -40,6 +40,8 @@ const DEATHS_BEFORE_READY: u32 = 3;
 pub(crate) struct StoreUrls {
     pub database: String,
     pub redis: String,
+    /// The Redis of the queue, which may be the same.
+    pub queue: String,
 }
 
 /// What all keepers share.
@@ -107,7 +109,12 @@ impl Inner {
                 variables.push(("RECARGA_DATABASE_URL".to_owned(), urls.database.clone()));
             }
             if role.needs_redis() {
-                variables.push(("RECARGA_REDIS_URL".to_owned(), urls.redis.clone()));
+                let url = if role == Role::Queue {
+                    &urls.queue
+                } else {
+                    &urls.redis
+                };
+                variables.push(("RECARGA_REDIS_URL".to_owned(), url.clone()));
             }
         }
         variables

@@ -1,6 +1,9 @@
 //! Brings a whole lab up on one machine, step by step, and takes it down again.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use kit::{
     Topology,
@@ -20,7 +23,7 @@ use crate::{
     leftovers,
     ports::{Ports, Wanted},
     roles::{self, Count},
-    store::{self, Cluster, Server, postgres::DATABASE, redis},
+    store::{self, Cluster, Fsync, Server, postgres::DATABASE, redis},
     supervisor::{StoreUrls, Supervisor},
 };
 
@@ -38,6 +41,8 @@ pub struct Options {
     pub database_url: Option<String>,
     /// Use this Redis instead of a private one.
     pub redis_url: Option<String>,
+    /// Use this Redis for the queue; without it the queue has a private one, or shares the one above when that is given.
+    pub queue_redis_url: Option<String>,
     /// The city that an empty database is filled with.
     pub plan: seed::Plan,
 }
@@ -152,16 +157,15 @@ impl Lab {
         let serving = control.serve(self.supervisor.clone(), shutdown.clone());
         self.control = Some(tokio::spawn(serving).abort_handle());
 
-        let (database, redis) = self.start_stores(&options).await?;
+        let urls = self.start_stores(&options).await?;
         self.supervisor.ports().save()?;
-        let urls = StoreUrls { database, redis };
         database::prepare(&urls.database, options.plan, &self.secrets, &self.events).await?;
         self.supervisor.set_store_urls(urls);
         self.start_services(&names).await
     }
 
-    /// The URLs of PostgreSQL and Redis, private or given.
-    async fn start_stores(&self, options: &Options) -> Result<(String, String)> {
+    /// The URLs of PostgreSQL and of the Redis of cache and queue, private or given.
+    async fn start_stores(&self, options: &Options) -> Result<StoreUrls> {
         let folder = if options.database_url.is_none() || options.redis_url.is_none() {
             Some(store::place(&self.layout, &self.secrets)?)
         } else {
@@ -176,12 +180,54 @@ impl Lab {
         };
         let redis = async {
             match (&options.redis_url, &folder) {
-                (None, Some(folder)) => self.start_redis(folder.join("redis")).await,
-                (Some(url), _) => self.use_redis(url).await,
+                (None, Some(folder)) => {
+                    let server = self.redis("redis", folder, Fsync::EverySecond)?;
+                    self.start_redis("Redis", server).await
+                }
+                (Some(url), _) => self.use_redis("redis", "Redis", url).await,
                 (None, None) => unreachable!("a private store has a folder"),
             }
         };
-        tokio::try_join!(postgres, redis)
+        let queue = async {
+            match (&options.queue_redis_url, &options.redis_url, &folder) {
+                (Some(url), _, _) => self.use_redis("queue", "the queue's Redis", url).await,
+                (None, Some(shared), _) => Ok(shared.clone()),
+                (None, None, Some(folder)) => {
+                    let server = self.redis("queue", folder, Fsync::Always)?;
+                    self.start_redis("the queue's Redis", server).await
+                }
+                (None, None, None) => unreachable!("a private store has a folder"),
+            }
+        };
+        let (database, redis, queue) = tokio::try_join!(postgres, redis, queue)?;
+        Ok(StoreUrls {
+            database,
+            redis,
+            queue,
+        })
+    }
+
+    /// A private Redis, not started yet.
+    fn redis(&self, name: &'static str, folder: &Path, fsync: Fsync) -> Result<Server> {
+        let tool = find::redis().found().ok_or_else(missing)?;
+        if name == "redis" {
+            self.events.send(UpEvent::Found {
+                what: "Redis",
+                path: tool.program.clone(),
+                version: tool.version.to_string(),
+            });
+        }
+        Ok(Server {
+            name,
+            tool,
+            folder: folder.join(name),
+            port: 0,
+            account: Account::for_store("redis")?,
+            password: self.secrets.redis_password.clone(),
+            databases: 16,
+            durable: true,
+            fsync,
+        })
     }
 
     async fn start_postgres(&self, folder: PathBuf) -> Result<String> {
@@ -232,32 +278,17 @@ impl Lab {
         Ok(cluster.url(DATABASE))
     }
 
-    async fn start_redis(&self, folder: PathBuf) -> Result<String> {
+    async fn start_redis(&self, kind: &'static str, mut server: Server) -> Result<String> {
         let began = Instant::now();
-        let tool = find::redis().found().ok_or_else(missing)?;
-        self.events.send(UpEvent::Found {
-            what: "Redis",
-            path: tool.program.clone(),
-            version: tool.version.to_string(),
-        });
-        let mut server = Server {
-            tool,
-            folder,
-            port: 0,
-            account: Account::for_store("redis")?,
-            password: self.secrets.redis_password.clone(),
-            databases: 16,
-            durable: true,
-        };
         if server.stop_leftover().await {
             self.events.send(UpEvent::LeftoverStopped {
-                name: "redis".to_owned(),
+                name: server.name.to_owned(),
             });
         }
-        server.port = self.supervisor.ports().any("redis", None)?;
+        server.port = self.supervisor.ports().any(server.name, None)?;
         server.initialise()?;
         self.supervisor.add_store(Store {
-            kind: "redis".to_owned(),
+            kind: server.name.to_owned(),
             address: server.address(),
             pid: None,
             managed: true,
@@ -266,7 +297,7 @@ impl Lab {
             .start_store(Job::Redis(server.clone()))
             .await?;
         self.events.send(UpEvent::StoreReady {
-            kind: "Redis",
+            kind,
             address: server.address(),
             managed: true,
             took: began.elapsed(),
@@ -281,10 +312,10 @@ impl Lab {
         Ok(url.to_owned())
     }
 
-    async fn use_redis(&self, url: &str) -> Result<String> {
+    async fn use_redis(&self, kind: &str, name: &'static str, url: &str) -> Result<String> {
         let began = Instant::now();
         let address = redis::check_external(url).await?;
-        self.external("redis", "Redis", address, began);
+        self.external(kind, name, address, began);
         Ok(url.to_owned())
     }
 

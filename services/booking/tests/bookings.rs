@@ -61,7 +61,11 @@ fn time(value: &Value) -> DateTime<Utc> {
 #[sqlx::test(migrations = "../../migrations")]
 async fn a_booking_is_notified_once(pool: PgPool) {
     people(&pool).await;
-    let queue = Process::start("queue-1", &["--redis-url", &redis_url().await], queue::run);
+    let queue = Process::start(
+        "queue-1",
+        &["--redis-url", &redis_url().await, "--durability", "fast"],
+        queue::run,
+    );
     let address = queue.public.to_string();
     let lab = lab(&pool, &address);
     let (status, _, booked) = lab

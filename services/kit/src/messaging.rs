@@ -1,5 +1,6 @@
 //! The queue service's wire types, and the client that relays and consumers call it with.
 
+pub mod disk;
 mod intake;
 mod wire;
 
@@ -17,8 +18,8 @@ use crate::{
 
 pub use intake::{Gate, Intake};
 pub use wire::{
-    Acknowledge, Acknowledged, DeadLetter, DeadLetters, Episode, Event, Extend, Message, Messages,
-    Outgoing, Reason, Receipt, Release, Send, Sent,
+    Acknowledge, Acknowledged, DeadLetter, DeadLetters, Durability, Episode, Event, Extend,
+    Message, Messages, Outgoing, Reason, Receipt, Release, ReleaseBatch, Released, Send, Sent,
 };
 
 /// The most messages one call may send, receive or acknowledge.
@@ -46,6 +47,14 @@ impl Client {
     #[must_use]
     pub fn new(peer: Arc<Peer>) -> Self {
         Self { peer }
+    }
+
+    /// Sends one message and gives its id. To send many, [`Self::send_batch`] is far quicker.
+    pub async fn send(&self, queue: &str, message: &Outgoing) -> Result<String, CallError> {
+        let ids = self
+            .send_batch(queue, std::slice::from_ref(message))
+            .await?;
+        Ok(ids.into_iter().next().unwrap_or_default())
     }
 
     /// Sends up to [`BATCH_LIMIT`] messages, all or none, and gives their ids in order. A message whose `dedupe_id` was
@@ -132,6 +141,24 @@ impl Client {
         release: &Release,
     ) -> Result<bool, CallError> {
         self.fenced(queue, receipt, "release", release).await
+    }
+
+    /// Gives up to [`BATCH_LIMIT`] messages back in the same way; those whose receipts came too late are named in the
+    /// answer.
+    pub async fn release_batch(
+        &self,
+        queue: &str,
+        receipts: &[Receipt],
+        release: &Release,
+    ) -> Result<Released, CallError> {
+        self.post(
+            &format!("/queues/{queue}/release"),
+            &ReleaseBatch {
+                receipts: receipts.to_vec(),
+                release: release.clone(),
+            },
+        )
+        .await
     }
 
     /// Puts a message among the dead letters; false when the receipt came too late.

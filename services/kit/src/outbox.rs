@@ -325,6 +325,7 @@ fn outgoing(batch: &[&Entry]) -> Vec<Outgoing> {
             body: entry.body.clone(),
             delay_seconds: None,
             dedupe_id: Some(entry.event_id.to_string()),
+            ordering_key: None,
         })
         .collect()
 }

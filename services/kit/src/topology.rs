@@ -24,10 +24,10 @@ pub struct Topology {
     pub instances: Vec<Instance>,
 }
 
-/// PostgreSQL or Redis.
+/// PostgreSQL, Redis, or the Redis of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Store {
-    /// `postgres` or `redis`.
+    /// `postgres`, `redis`, or `queue`.
     pub kind: String,
     /// `host:port`, without credentials.
     pub address: String,

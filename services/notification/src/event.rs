@@ -98,6 +98,8 @@ mod tests {
             body: serde_json::value::to_raw_value(body).expect("JSON"),
             deliveries: 1,
             redrives: 0,
+            crashes: 0,
+            ordering_key: None,
             sent_at: Utc::now(),
         };
         Notice::of(&message).map_err(|error| error.to_string())

@@ -20,7 +20,11 @@ struct Lab {
 }
 
 async fn lab() -> Lab {
-    let queue = Process::start("queue-1", &["--redis-url", &redis_url().await], queue::run);
+    let queue = Process::start(
+        "queue-1",
+        &["--redis-url", &redis_url().await, "--durability", "fast"],
+        queue::run,
+    );
     let source: Source = queue.public.to_string().parse().unwrap();
     Lab {
         client: Client::connect(source.watch(Shutdown::new()).await).unwrap(),
@@ -168,7 +172,7 @@ async fn put_visibility(lab: &Lab) -> (u16, Value) {
     let response = lab
         .http
         .put(format!("http://{}/queues/recharges", lab.queue.public))
-        .json(&json!({"visibility_seconds": 1, "max_deliveries": 100}))
+        .json(&json!({"visibility_seconds": 1, "max_crashes": 100}))
         .send()
         .await
         .unwrap();

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use kit::Problem;
+use kit::{Problem, messaging::disk::Unfit};
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +11,15 @@ pub enum Error {
     Redis(#[from] redis::RedisError),
     #[error("Redis is away")]
     Away,
-    #[error("the queue holds its most, {0} waiting messages")]
-    Full(u64),
+    /// Redis cannot keep what the queue promises.
+    #[error(transparent)]
+    Unfit(Unfit),
+    #[error("the disk has not confirmed what was written")]
+    Unconfirmed,
+    #[error("the queue holds its most, {most} {what}")]
+    Full { what: &'static str, most: u64 },
+    #[error("the queue's oldest message waits for more than {0:?}")]
+    Behind(Duration),
     #[error("there are {0} queues, no more may be made")]
     TooManyQueues(u64),
     #[error("the receipt came too late")]
@@ -38,6 +45,11 @@ impl Error {
             reason: reason.into(),
         }
     }
+
+    #[must_use]
+    pub fn full(what: &'static str, most: u64) -> Self {
+        Self::Full { what, most }
+    }
 }
 
 impl From<Error> for Problem {
@@ -45,11 +57,25 @@ impl From<Error> for Problem {
         match error {
             Error::Redis(error) => error.into(),
             Error::Away => Self::unavailable("Redis is unavailable; try again shortly"),
-            Error::Full(most) => Self::new(
+            Error::Unfit(unfit) => Self::unavailable(format!(
+                "The queue is durable, and its Redis cannot keep that: {unfit}"
+            )),
+            Error::Unconfirmed => Self::unavailable(
+                "The disk has not confirmed the change in time; it may be made or not. Try again",
+            ),
+            Error::Full { what, most } => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                format!("The queue holds its most, {most} waiting messages; try again when some were taken"),
+                format!("The queue holds its most, {most} {what}; try again when some were taken"),
             )
             .retry_after(Duration::from_secs(1)),
+            Error::Behind(most) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "The queue's oldest message has waited for more than {} s; try again when the consumers caught up",
+                    most.as_secs_f64()
+                ),
+            )
+            .retry_after(Duration::from_secs(5)),
             Error::TooManyQueues(most) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 format!("There are {most} queues already, the most there may be"),

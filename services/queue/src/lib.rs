@@ -1,6 +1,7 @@
 //! At-least-once queues over Redis Streams: delays, visibility, fenced receipts, dead letters; no state in the process.
 
 mod config;
+mod disk;
 mod error;
 mod name;
 mod rates;
@@ -28,9 +29,14 @@ pub async fn run(
     let service = kit::Service::new("queue", &config.common, shutdown).body_limit(BODY_LIMIT);
     let instance = service.instance().clone();
     let connection = kit::redis::connect(&instance, &config.redis)?;
-    let store = store::Store::new(&instance, connection, (&config).into());
+    let client = kit::redis::client(&config.redis)?;
+    let disk = disk::Disk::start(&instance, client.clone(), config.durability, async || {
+        store::durable_queue(&client).await
+    })
+    .await?;
+    let store = store::Store::new(&instance, connection, disk, (&config).into());
     let wakers = wakers::Wakers::default();
-    wakers.listen(&instance, kit::redis::client(&config.redis)?);
+    wakers.listen(&instance, client.clone());
     let rates = rates::refresh(&instance, store.clone());
     let state = AppState {
         instance,

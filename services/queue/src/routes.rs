@@ -39,10 +39,13 @@ pub fn router(state: AppState) -> Router {
             "/queues/{queue}/messages",
             post(send::send).get(receive::receive).delete(queues::purge),
         )
+        .route("/queues/{queue}/pause", post(queues::pause))
+        .route("/queues/{queue}/resume", post(queues::resume))
         .route(
             "/queues/{queue}/acknowledge",
             post(receipts::acknowledge_batch),
         )
+        .route("/queues/{queue}/release", post(receipts::release_batch))
         .route(
             "/queues/{queue}/messages/{receipt}",
             delete(receipts::acknowledge),
@@ -59,7 +62,7 @@ pub fn router(state: AppState) -> Router {
             "/queues/{queue}/messages/{receipt}/dead",
             post(receipts::dead),
         )
-        .route("/queues/{queue}/dead", get(dead::list))
+        .route("/queues/{queue}/dead", get(dead::list).delete(dead::purge))
         .route("/queues/{queue}/dead/redrive", post(dead::redrive))
         .merge(kit::description::router(&openapi()))
         .fallback(async || kit::Problem::not_found("The queue service has no such path"))
@@ -68,13 +71,15 @@ pub fn router(state: AppState) -> Router {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Recarga: the queue", description = "At-least-once queues: delays, visibility, fenced receipts, dead letters."),
+    info(title = "Recarga: the queue", description = "At-least-once queues: durable or fast by choice, delays, order per key, visibility, fenced receipts, dead letters."),
     paths(
         naive::enqueue,
         naive::dequeue,
         queues::list,
         queues::one,
         queues::configure,
+        queues::pause,
+        queues::resume,
         queues::purge,
         queues::drop,
         send::send,
@@ -83,8 +88,10 @@ pub fn router(state: AppState) -> Router {
         receipts::acknowledge_batch,
         receipts::extend,
         receipts::release,
+        receipts::release_batch,
         receipts::dead,
         dead::list,
+        dead::purge,
         dead::redrive,
     ),
     components(schemas(kit::problem::ProblemBody)),

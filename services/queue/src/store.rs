@@ -1,56 +1,47 @@
 //! Queues in Redis: every change is one script, so that this process keeps no state that a kill could lose.
 
+mod figures;
 mod reply;
+mod scripts;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kit::{
     Instance,
-    messaging::{DeadLetter, Message, Receipt, Release},
+    messaging::{DeadLetter, Durability, Message, Receipt, Release},
     timing::timed,
 };
-use redis::{FromRedisValue, Script, ScriptInvocation, Value, aio::ConnectionManager};
-use serde::{Deserialize, Serialize};
+use rand::RngExt;
+use redis::{Script, ScriptInvocation, Value, aio::ConnectionManager};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use self::reply::{dead_letter, milliseconds, number, raw, text, time};
-use crate::{Error, QueueName, config::Defaults};
+pub use self::figures::{Figures, Settings};
+use self::{
+    reply::{dead_letter, messages, milliseconds, text},
+    scripts::{Reply, Scripts},
+};
+use crate::{
+    Error, QueueName,
+    config::Defaults,
+    disk::{Disk, Ticket},
+};
 
 /// The set of all queues' names.
-const NAMES: &str = "queue:names";
+pub const NAMES: &str = "queue:names";
 /// A receive stops taking when the bodies reach this many bytes.
 const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+/// How many dead letters one step takes back.
+const REDRIVE_STEP: usize = 100;
 
 /// The scripts over one shared connection; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     instance: Instance,
     connection: ConnectionManager,
-    scripts: std::sync::Arc<Scripts>,
+    disk: Disk,
+    scripts: Arc<Scripts>,
     defaults: Defaults,
-}
-
-struct Scripts {
-    send: Script,
-    receive: Script,
-    acknowledge: Script,
-    extend: Script,
-    release: Script,
-    dead: Script,
-    redrive: Script,
-    purge: Script,
-    drop: Script,
-    stats: Script,
-}
-
-macro_rules! script {
-    ($file:literal) => {
-        Script::new(concat!(
-            include_str!("store/lua/prelude.lua"),
-            include_str!(concat!("store/lua/", $file, ".lua"))
-        ))
-    };
 }
 
 /// A message that passed all checks.
@@ -59,71 +50,38 @@ pub struct Checked {
     pub body: Box<RawValue>,
     pub delay: Duration,
     pub dedupe_id: Option<String>,
+    pub ordering_key: Option<String>,
 }
 
 /// What a receive found.
 #[derive(Debug)]
 pub struct Taken {
     pub messages: Vec<Message>,
+    pub durability: Durability,
     /// When a delayed message is due or a visibility ends next.
     pub next: Option<Duration>,
 }
 
-/// A queue's numbers now, and its settings.
-#[derive(Clone, Debug, Default)]
-pub struct Figures {
-    pub depth: u64,
-    pub in_flight: u64,
-    pub delayed: u64,
-    pub dead: u64,
-    pub oldest_age: Duration,
-    pub sent: u64,
-    pub received: u64,
-    pub acknowledged: u64,
-    pub redelivered: u64,
-    pub died: u64,
-    pub settings: Settings,
-}
-
-/// What one queue does; what is absent is the service's default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Deliveries after which a message is given up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 5)]
-    pub max_deliveries: Option<u32>,
-    /// Seconds a received message stays invisible.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 30.0)]
-    pub visibility_seconds: Option<f64>,
-    /// Waiting messages above which sends are refused with 429.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 100_000)]
-    pub max_depth: Option<u32>,
-    /// Seconds for which a dedupe id is remembered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = 300.0)]
-    pub dedupe_seconds: Option<f64>,
+/// What a batch of receipts did.
+#[derive(Debug)]
+pub struct Ended {
+    /// The receipts that were void.
+    pub late: Vec<Receipt>,
+    pub durability: Durability,
 }
 
 impl Store {
-    pub fn new(instance: &Instance, connection: ConnectionManager, defaults: Defaults) -> Self {
+    pub fn new(
+        instance: &Instance,
+        connection: ConnectionManager,
+        disk: Disk,
+        defaults: Defaults,
+    ) -> Self {
         Self {
             instance: instance.clone(),
             connection,
-            scripts: std::sync::Arc::new(Scripts {
-                send: script!("send"),
-                receive: script!("receive"),
-                acknowledge: script!("acknowledge"),
-                extend: script!("extend"),
-                release: script!("release"),
-                dead: script!("dead"),
-                redrive: script!("redrive"),
-                purge: script!("purge"),
-                drop: script!("drop"),
-                stats: script!("stats"),
-            }),
+            disk,
+            scripts: Arc::new(Scripts::new()),
             defaults,
         }
     }
@@ -138,35 +96,50 @@ impl Store {
         &self,
         queue: &QueueName,
         messages: &[Checked],
-    ) -> Result<Vec<String>, Error> {
-        let mut call = self.scripts.send.key(key(queue));
+    ) -> Result<(Vec<String>, Durability), Error> {
+        let defaults = &self.defaults;
+        let (ticket, mut call) = self.call(&self.scripts.send, queue);
         call.key(NAMES)
             .arg(queue.as_str())
-            .arg(self.defaults.max_queues)
-            .arg(self.defaults.max_depth)
-            .arg(milliseconds(self.defaults.dedupe));
+            .arg(defaults.max_queues)
+            .arg(defaults.max_depth)
+            .arg(defaults.max_bytes)
+            .arg(milliseconds(defaults.max_age))
+            .arg(milliseconds(defaults.dedupe));
+        let mut ids: Vec<String> = Vec::with_capacity(messages.len());
         for message in messages {
-            call.arg(Uuid::new_v4().to_string())
-                .arg(milliseconds(message.delay))
-                .arg(message.dedupe_id.as_deref().unwrap_or(""))
-                .arg(message.body.get());
+            let id = Uuid::new_v4().to_string();
+            let plain = message.delay.is_zero()
+                && message.dedupe_id.is_none()
+                && message.ordering_key.is_none();
+            if plain {
+                call.arg(&id);
+            } else {
+                call.arg(format!(
+                    "{id} {} {} {}",
+                    milliseconds(message.delay),
+                    message.dedupe_id.as_deref().unwrap_or_default(),
+                    message.ordering_key.as_deref().unwrap_or_default(),
+                ));
+            }
+            call.arg(message.body.get());
+            ids.push(id);
         }
-        let mut reply = self.run::<Vec<Value>>(&call).await?.into_iter();
-        let mut word = || {
-            reply
-                .next()
-                .ok_or(Error::Unexpected("a short answer to send"))
-        };
-        match String::from_redis_value(word()?)
-            .map_err(|_| Error::Unexpected("send"))?
-            .as_str()
-        {
-            "ok" => reply
-                .map(|id| String::from_redis_value(id).map_err(|_| Error::Unexpected("an id")))
-                .collect(),
-            "full" => Err(Error::Full(number(word()?)?)),
-            _ => Err(Error::TooManyQueues(number(word()?)?)),
+        let mut reply = self.answer(ticket, &call).await?;
+        match reply.word()?.as_str() {
+            "ok" => {}
+            "queues" => return Err(Error::TooManyQueues(reply.number()?)),
+            "depth" => return Err(Error::full("waiting messages", reply.number()?)),
+            "bytes" => return Err(Error::full("bytes", reply.number()?)),
+            _ => return Err(Error::Behind(Duration::from_millis(reply.number()?))),
         }
+        while reply.values.len() > 0 {
+            let place = reply.number()? as usize;
+            let first = text(reply.next()?)?;
+            *ids.get_mut(place).ok_or(Error::Unexpected("a place"))? = first;
+        }
+        self.confirm(&reply).await?;
+        Ok((ids, reply.durability))
     }
 
     /// Takes what is ready, up to `max`. With `take`, what is taken is ended at once.
@@ -177,57 +150,37 @@ impl Store {
         visibility: Option<Duration>,
         take: bool,
     ) -> Result<Taken, Error> {
-        let mut call = self.scripts.receive.key(key(queue));
+        let (ticket, mut call) = self.call(&self.scripts.receive, queue);
         call.arg(max).arg(RECEIVE_BYTES);
         match visibility {
             Some(visibility) => call.arg(milliseconds(visibility)),
             None => call.arg(-1),
         };
         call.arg(milliseconds(self.defaults.visibility))
-            .arg(self.defaults.max_deliveries)
+            .arg(self.defaults.max_crashes)
             .arg(u8::from(take));
-        let mut reply = self.run::<Vec<Value>>(&call).await?.into_iter();
-        let next = reply
-            .next()
-            .ok_or(Error::Unexpected("a short answer to receive"))?;
-        let next = i64::from_redis_value(next).map_err(|_| Error::Unexpected("a due time"))?;
-        let mut messages = Vec::with_capacity(reply.len() / 6);
-        while let (Some(entry), Some(delivery), Some(id), Some(sent), Some(redrives), Some(body)) = (
-            reply.next(),
-            reply.next(),
-            reply.next(),
-            reply.next(),
-            reply.next(),
-            reply.next(),
-        ) {
-            let deliveries = number(delivery)? as u32;
-            messages.push(Message {
-                id: text(id)?,
-                receipt: Receipt(format!("{}.{deliveries}", text(entry)?)),
-                body: raw(text(body)?)?,
-                deliveries,
-                redrives: number(redrives)? as u32,
-                sent_at: time(number(sent)?),
-            });
+        let mut reply = self.answer(ticket, &call).await?;
+        let next = reply.integer()?;
+        let durability = reply.durability;
+        if reply.values.len() > 0 {
+            self.confirm(&reply).await?;
         }
         Ok(Taken {
-            messages,
+            messages: messages(reply)?,
+            durability,
             next: u64::try_from(next).ok().map(Duration::from_millis),
         })
     }
 
-    /// Ends messages; gives the receipts that were late.
+    /// Ends messages.
     pub async fn acknowledge(
         &self,
         queue: &QueueName,
         receipts: &[Receipt],
-    ) -> Result<Vec<Receipt>, Error> {
-        let mut call = self.scripts.acknowledge.key(key(queue));
-        for receipt in receipts {
-            call.arg(&receipt.0);
-        }
-        let late: Vec<String> = self.run(&call).await?;
-        Ok(late.into_iter().map(Receipt).collect())
+    ) -> Result<Ended, Error> {
+        let (ticket, mut call) = self.call(&self.scripts.acknowledge, queue);
+        add(&mut call, receipts);
+        self.ended(ticket, &call, receipts).await
     }
 
     pub async fn extend(
@@ -236,36 +189,45 @@ impl Store {
         receipt: &Receipt,
         visibility: Duration,
     ) -> Result<(), Error> {
-        let mut call = self.scripts.extend.key(key(queue));
-        call.arg(&receipt.0).arg(milliseconds(visibility));
-        self.fenced(&call).await
+        let (ticket, mut call) = self.call(&self.scripts.extend, queue);
+        call.arg(milliseconds(visibility));
+        add(&mut call, std::slice::from_ref(receipt));
+        self.fenced(ticket, &call).await
     }
 
+    /// Gives messages back; without a delay, after the queue's backoff.
     pub async fn release(
         &self,
         queue: &QueueName,
-        receipt: &Receipt,
-        delay: Duration,
+        receipts: &[Receipt],
+        delay: Option<Duration>,
         release: &Release,
-    ) -> Result<(), Error> {
-        let mut call = self.scripts.release.key(key(queue));
-        call.arg(&receipt.0)
-            .arg(milliseconds(delay))
-            .arg(release.reason.as_deref().unwrap_or(""))
+    ) -> Result<Ended, Error> {
+        let (ticket, mut call) = self.call(&self.scripts.release, queue);
+        match delay {
+            Some(delay) => call.arg(milliseconds(delay)),
+            None => call.arg(-1),
+        };
+        call.arg(release.reason.as_deref().unwrap_or(""))
             .arg(u8::from(release.uncounted))
-            .arg(self.defaults.max_deliveries);
-        self.fenced(&call).await
+            .arg(self.defaults.max_deliveries)
+            .arg(milliseconds(self.defaults.backoff))
+            .arg(milliseconds(self.defaults.backoff_limit))
+            .arg(rand::rng().random_range(0.0..1.0));
+        add(&mut call, receipts);
+        self.ended(ticket, &call, receipts).await
     }
 
-    pub async fn dead(
+    pub async fn bury(
         &self,
         queue: &QueueName,
         receipt: &Receipt,
         reason: &str,
     ) -> Result<(), Error> {
-        let mut call = self.scripts.dead.key(key(queue));
-        call.arg(&receipt.0).arg(reason);
-        self.fenced(&call).await
+        let (ticket, mut call) = self.call(&self.scripts.bury, queue);
+        call.arg(reason);
+        add(&mut call, std::slice::from_ref(receipt));
+        self.fenced(ticket, &call).await
     }
 
     /// Dead letters in the order they died, from behind `after` on.
@@ -289,23 +251,56 @@ impl Store {
         letters.into_iter().map(dead_letter).collect()
     }
 
-    /// Sends the oldest dead letters again; gives how many.
-    pub async fn redrive(&self, queue: &QueueName, limit: usize) -> Result<u64, Error> {
-        let mut call = self.scripts.redrive.key(key(queue));
-        call.arg(limit);
-        self.run(&call).await
+    /// How many dead letters there are.
+    pub async fn dead(&self, queue: &QueueName) -> Result<u64, Error> {
+        let mut command = redis::cmd("XLEN");
+        command.arg(format!("{}:dead", key(queue)));
+        self.guarded(async |mut connection| command.query_async(&mut connection).await)
+            .await
+    }
+
+    /// Sends the oldest dead letters again, the first now and each `spacing` after the one before; gives how many. It goes
+    /// in small steps, so that others get their turns, and what is to wait waits in Redis.
+    pub async fn redrive(
+        &self,
+        queue: &QueueName,
+        limit: usize,
+        spacing: Duration,
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        while count < limit as u64 {
+            let step = REDRIVE_STEP.min(limit - count as usize);
+            let first = spacing.as_secs_f64() * 1000.0 * count as f64;
+            let (ticket, mut call) = self.call(&self.scripts.redrive, queue);
+            call.arg(step)
+                .arg(first)
+                .arg(spacing.as_secs_f64() * 1000.0);
+            let moved = self.counted(ticket, &call).await?;
+            count += moved;
+            if moved < step as u64 {
+                break;
+            }
+        }
+        Ok(count)
     }
 
     /// Ends everything but the dead letters; gives how many messages.
     pub async fn purge(&self, queue: &QueueName) -> Result<u64, Error> {
-        self.run(&self.scripts.purge.key(key(queue))).await
+        let (ticket, call) = self.call(&self.scripts.purge, queue);
+        self.counted(ticket, &call).await
+    }
+
+    /// Ends the dead letters; gives how many.
+    pub async fn forget(&self, queue: &QueueName) -> Result<u64, Error> {
+        let (ticket, call) = self.call(&self.scripts.forget, queue);
+        self.counted(ticket, &call).await
     }
 
     /// Ends a queue with all it holds, dead letters and settings included; gives how many messages.
     pub async fn drop(&self, queue: &QueueName) -> Result<u64, Error> {
-        let mut call = self.scripts.drop.key(key(queue));
+        let (ticket, mut call) = self.call(&self.scripts.drop, queue);
         call.key(NAMES).arg(queue.as_str());
-        self.run(&call).await
+        self.counted(ticket, &call).await
     }
 
     /// All queues that were ever sent to, by name.
@@ -331,81 +326,146 @@ impl Store {
     }
 
     pub async fn figures(&self, queue: &QueueName) -> Result<Figures, Error> {
-        let reply: Vec<i64> = self.run(&self.scripts.stats.key(key(queue))).await?;
-        let [
-            depth,
-            in_flight,
-            delayed,
-            dead,
-            age,
-            sent,
-            received,
-            acknowledged,
-            redelivered,
-            died,
-            most,
-            visibility,
-            waiting,
-            dedupe,
-        ] = <[i64; 14]>::try_from(reply).map_err(|_| Error::Unexpected("stats"))?;
-        let natural = |n: i64| u64::try_from(n).unwrap_or(0);
-        let seconds = |n: i64| u64::try_from(n).ok().map(|ms| ms as f64 / 1000.0);
-        Ok(Figures {
-            depth: natural(depth),
-            in_flight: natural(in_flight),
-            delayed: natural(delayed),
-            dead: natural(dead),
-            oldest_age: Duration::from_millis(natural(age)),
-            sent: natural(sent),
-            received: natural(received),
-            acknowledged: natural(acknowledged),
-            redelivered: natural(redelivered),
-            died: natural(died),
-            settings: Settings {
-                max_deliveries: u32::try_from(most).ok(),
-                visibility_seconds: seconds(visibility),
-                max_depth: u32::try_from(waiting).ok(),
-                dedupe_seconds: seconds(dedupe),
-            },
-        })
+        let (ticket, call) = self.unpromised(&self.scripts.stats, queue);
+        Figures::read(self.answer(ticket, &call).await?)
     }
 
-    /// Changes the settings that are given.
-    pub async fn set(&self, queue: &QueueName, settings: &Settings) -> Result<(), Error> {
-        let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u64;
-        let pairs = [
-            ("max_deliveries", settings.max_deliveries.map(u64::from)),
-            (
-                "visibility_ms",
-                settings.visibility_seconds.map(milliseconds),
-            ),
-            ("max_depth", settings.max_depth.map(u64::from)),
-            ("dedupe_ms", settings.dedupe_seconds.map(milliseconds)),
-        ];
-        let mut pipeline = redis::pipe();
-        pipeline.atomic().sadd(NAMES, queue.as_str()).ignore();
-        for (name, value) in pairs {
-            if let Some(value) = value {
-                pipeline
-                    .hset(format!("{}:meta", key(queue)), name, value)
-                    .ignore();
-            }
+    /// Changes the settings that are given, and makes the queue when there is none.
+    pub async fn configure(&self, queue: &QueueName, settings: &Settings) -> Result<(), Error> {
+        if settings.durability == Some(Durability::Durable) && self.disk.ticket().is_none() {
+            return Err(self.disk.refusal());
         }
-        self.guarded(async |mut connection| pipeline.query_async(&mut connection).await)
+        let pairs = settings.pairs();
+        let pairs = pairs.iter().map(|(name, value)| (*name, value.to_string()));
+        self.set(queue, pairs).await
+    }
+
+    /// Whether receivers get nothing; what is sent waits.
+    pub async fn pause(&self, queue: &QueueName, paused: bool) -> Result<(), Error> {
+        let value = if paused { "1" } else { "" };
+        self.set(queue, std::iter::once(("paused", value.to_owned())))
             .await
     }
 
-    async fn fenced(&self, call: &ScriptInvocation<'_>) -> Result<(), Error> {
-        if self.run::<u8>(call).await? == 1 {
+    async fn set(
+        &self,
+        queue: &QueueName,
+        pairs: impl Iterator<Item = (&'static str, String)>,
+    ) -> Result<(), Error> {
+        // Not refused on a weak Redis: making a queue fast is what helps there.
+        let (_, mut call) = self.unpromised(&self.scripts.configure, queue);
+        call.key(NAMES)
+            .arg(queue.as_str())
+            .arg(self.defaults.max_queues);
+        for (name, value) in pairs {
+            call.arg(name).arg(value);
+        }
+        let ticket = self.disk.ticket();
+        let mut reply = self.answer(ticket, &call).await?;
+        if reply.word()? != "ok" {
+            return Err(Error::TooManyQueues(reply.number()?));
+        }
+        if ticket.is_some() {
+            self.confirm(&reply).await?;
+        }
+        Ok(())
+    }
+
+    /// A call of a script that changes a queue, and what its answer can be confirmed with.
+    fn call<'a>(
+        &self,
+        script: &'a Script,
+        queue: &QueueName,
+    ) -> (Option<Ticket>, ScriptInvocation<'a>) {
+        let ticket = self.disk.ticket();
+        let call = self.begin(script, queue, ticket.is_some());
+        (ticket, call)
+    }
+
+    /// A call of a script that may run whatever becomes of its effect.
+    fn unpromised<'a>(
+        &self,
+        script: &'a Script,
+        queue: &QueueName,
+    ) -> (Option<Ticket>, ScriptInvocation<'a>) {
+        (None, self.begin(script, queue, true))
+    }
+
+    fn begin<'a>(
+        &self,
+        script: &'a Script,
+        queue: &QueueName,
+        may_be_durable: bool,
+    ) -> ScriptInvocation<'a> {
+        let mut call = script.key(key(queue));
+        call.arg(u8::from(may_be_durable))
+            .arg(u8::from(self.defaults.durability == Durability::Fast));
+        call
+    }
+
+    async fn answer(
+        &self,
+        ticket: Option<Ticket>,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Reply, Error> {
+        let values: Vec<Value> = self
+            .guarded(async |mut connection| call.invoke_async(&mut connection).await)
+            .await?;
+        Reply::read(values, ticket)?.ok_or_else(|| self.disk.refusal())
+    }
+
+    /// Waits for the disk when the queue is durable.
+    async fn confirm(&self, reply: &Reply) -> Result<(), Error> {
+        match (reply.durability, reply.ticket) {
+            (Durability::Fast, _) => Ok(()),
+            (Durability::Durable, Some(ticket)) => timed("disk", self.disk.confirm(ticket)).await,
+            (Durability::Durable, None) => Err(self.disk.refusal()),
+        }
+    }
+
+    async fn ended(
+        &self,
+        ticket: Option<Ticket>,
+        call: &ScriptInvocation<'_>,
+        receipts: &[Receipt],
+    ) -> Result<Ended, Error> {
+        let reply = self.answer(ticket, call).await?;
+        if reply.values.len() < receipts.len() {
+            self.confirm(&reply).await?;
+        }
+        let durability = reply.durability;
+        let late = reply
+            .places()?
+            .into_iter()
+            .map(|place| receipts.get(place).cloned())
+            .collect::<Option<_>>()
+            .ok_or(Error::Unexpected("a place"))?;
+        Ok(Ended { late, durability })
+    }
+
+    async fn fenced(
+        &self,
+        ticket: Option<Ticket>,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<(), Error> {
+        if self.counted(ticket, call).await? == 1 {
             Ok(())
         } else {
             Err(Error::Late)
         }
     }
 
-    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, Error> {
-        self.guarded(async |mut connection| call.invoke_async(&mut connection).await)
-            .await
+    async fn counted(
+        &self,
+        ticket: Option<Ticket>,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<u64, Error> {
+        let mut reply = self.answer(ticket, call).await?;
+        let count = reply.number()?;
+        if count > 0 {
+            self.confirm(&reply).await?;
+        }
+        Ok(count)
     }
 
     /// Refuses at once while Redis is known to be away, instead of waiting for a connection.
@@ -417,6 +477,36 @@ impl Store {
             return Err(Error::Away);
         }
         Ok(timed("redis", command(self.connection.clone())).await?)
+    }
+}
+
+/// The name of a queue that was made durable, when there is one.
+pub async fn durable_queue(client: &redis::Client) -> Option<String> {
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    let names: Vec<String> = redis::cmd("SMEMBERS")
+        .arg(NAMES)
+        .query_async(&mut connection)
+        .await
+        .ok()?;
+    for name in names {
+        let fast: Option<String> = redis::cmd("HGET")
+            .arg(format!("queue:{{{name}}}:meta"))
+            .arg("fast")
+            .query_async(&mut connection)
+            .await
+            .ok()?;
+        if fast.as_deref() == Some("0") {
+            return Some(name);
+        }
+    }
+    None
+}
+
+/// A receipt's entry and its delivery's number, as the scripts take them.
+fn add(call: &mut ScriptInvocation<'_>, receipts: &[Receipt]) {
+    for receipt in receipts {
+        let (entry, delivery) = receipt.0.split_once('.').unwrap_or((&receipt.0, ""));
+        call.arg(entry).arg(delivery);
     }
 }
 

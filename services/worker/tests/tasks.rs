@@ -13,7 +13,11 @@ struct Lab {
 
 async fn lab(pool: &PgPool) -> Lab {
     Lab {
-        queue: Process::start("queue-1", &["--redis-url", &redis_url().await], queue::run),
+        queue: Process::start(
+            "queue-1",
+            &["--redis-url", &redis_url().await, "--durability", "fast"],
+            queue::run,
+        ),
         database: database_url(pool),
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
     }
@@ -227,7 +231,7 @@ async fn a_failing_task_is_tried_again_and_then_failed_with_its_reason(pool: PgP
 async fn a_task_that_kills_its_workers_fails_with_the_queues_reason(pool: PgPool) {
     let lab = lab(&pool).await;
     let url = format!("http://{}/queues/tasks", lab.queue.public);
-    let settings = json!({"max_deliveries": 2});
+    let settings = json!({"max_crashes": 2});
     lab.http.put(url).json(&settings).send().await.unwrap();
     let mut submitted = None;
     for name in ["worker-1", "worker-2"] {

@@ -24,8 +24,12 @@ pub enum Measure {
     /// Durable recharges side by side on a private PostgreSQL: through the service, straight into the stored function, and
     /// pgbench, fsync on for all.
     Durable(Durable),
+    /// The queue service, durable and fast, beside redis-benchmark's XADD on the same Redis.
+    Queue(Queue),
     /// Far more requests than can be answered, with admission off and on.
     Overload(Overload),
+    /// Whether any reader of the lab here sees a balance from before a recharge that was answered. Exit code 1 if one does.
+    Freshness(Freshness),
     /// One GET over and over, against anything on this machine that speaks HTTP/1.1.
     Url(Single),
 }
@@ -163,6 +167,21 @@ impl Durable {
 }
 
 #[derive(Debug, Args)]
+pub struct Queue {
+    /// Connections that each send the next request after the last answer; as many for redis-benchmark.
+    #[arg(long, short, default_value_t = 64, value_parser = value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// Messages in a call, and commands in a pipeline of redis-benchmark. 1,16,100.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 100], value_parser = value_parser!(u16).range(1..=100))]
+    pub batches: Vec<u16>,
+    /// Bytes of a message's body.
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(2..=200_000))]
+    pub body: u32,
+    #[command(flatten)]
+    pub method: Method,
+}
+
+#[derive(Debug, Args)]
 pub struct Overload {
     /// How many times the capacity is asked for.
     #[arg(long, default_value_t = 10.0, value_parser = times)]
@@ -188,6 +207,31 @@ pub struct Overload {
     /// Write the table to this file too, as Markdown.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Freshness {
+    /// Reads that must have been answered at least.
+    #[arg(long, default_value_t = 100_000)]
+    pub reads: u64,
+    /// Stop, kill and bring back gateways, the cache and its Redis meanwhile: the private ones of the lab in this folder.
+    #[arg(long)]
+    pub faults: bool,
+    /// Rounds of nine faults, with --faults. Reading goes on until all are over.
+    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Connections that read, at each gateway.
+    #[arg(long, default_value_t = 8, value_parser = value_parser!(u16).range(1..=256))]
+    pub readers: u16,
+    /// Connections that recharge, each cards of its own.
+    #[arg(long, default_value_t = 4, value_parser = value_parser!(u16).range(1..=16))]
+    pub writers: u16,
+    /// How long each of them waits between two recharges.
+    #[arg(long, default_value = "5ms", value_parser = duration)]
+    pub pause: Duration,
+    /// The result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -75,6 +75,7 @@ fn options(directory: &Path, arguments: &Up) -> Result<host::Options> {
         },
         database_url: arguments.database_url.clone(),
         redis_url: arguments.redis_url.clone(),
+        queue_redis_url: arguments.queue_redis_url.clone(),
         plan: seed::Plan {
             scale: arguments.scale,
             seed: arguments.seed,

@@ -19,7 +19,10 @@ use crate::{
 pub mod postgres;
 pub mod redis;
 
-pub use self::{postgres::Cluster, redis::Server};
+pub use self::{
+    postgres::Cluster,
+    redis::{Fsync, Server},
+};
 
 /// How long a store may take to stop in order: PostgreSQL writes a checkpoint first.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(15);

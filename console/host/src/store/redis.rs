@@ -1,4 +1,5 @@
-//! A private Redis: append-only file on, on loopback only, behind a password.
+//! A private Redis: append-only file on, on loopback only, behind a password. A lab has two: one for the cache and what else
+//! may be rebuilt, and one for the queue, which answers nothing that its disk does not have.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -17,9 +18,30 @@ use crate::{
     processes,
 };
 
-/// The Redis of one lab.
+/// When a server's disk has what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before it answers. Also where `WAITAOF` exists: that waits for the next fsync and asks for none, which is up to a
+    /// second away otherwise.
+    Always,
+    /// Within a second.
+    EverySecond,
+}
+
+impl Fsync {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySecond => "everysec",
+        }
+    }
+}
+
+/// One Redis of a lab.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// `redis` or `queue`.
+    pub name: &'static str,
     pub tool: find::Redis,
     /// Holds the configuration and the data; belongs to the account.
     pub folder: PathBuf,
@@ -30,6 +52,7 @@ pub struct Server {
     pub databases: u32,
     /// False only for throw-away servers: nothing is written to disk.
     pub durable: bool,
+    pub fsync: Fsync,
 }
 
 impl Server {
@@ -79,13 +102,15 @@ impl Server {
              databases {databases}\n\
              save \"\"\n\
              appendonly {append}\n\
-             appendfsync everysec\n\
-             # The queue lives here beside the cache: nothing may be thrown out to make room.\n\
+             appendfsync {fsync}\n\
+             no-appendfsync-on-rewrite no\n\
+             # What is refused can be told; what was thrown out to make room could not.\n\
              maxmemory 0\n\
              maxmemory-policy noeviction\n",
             port = self.port,
             password = self.password,
             databases = self.databases,
+            fsync = self.fsync.name(),
             pid_path = pid_path.display(),
         )
     }

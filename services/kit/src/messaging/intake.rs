@@ -7,7 +7,7 @@ use rand::RngExt;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Client, Message, Release};
+use super::{BATCH_LIMIT, Client, Message, Receipt, Release};
 use crate::{Instance, outage::Outage};
 
 /// How long one poll waits. Messages wake it at once; a short wait only bounds how long a pause or a stop takes.
@@ -152,13 +152,14 @@ impl Intake {
             reason: Some(reason.to_owned()),
             uncounted: true,
         };
-        for message in messages {
-            if let Err(error) = self
+        for batch in messages.chunks(BATCH_LIMIT) {
+            let receipts: Vec<Receipt> = batch.iter().map(|m| m.receipt.clone()).collect();
+            let released = self
                 .client
-                .release(self.queue, &message.receipt, &release)
-                .await
-            {
-                tracing::debug!(error = %error, message = message.id, "a message could not be given back");
+                .release_batch(self.queue, &receipts, &release)
+                .await;
+            if let Err(error) = released {
+                tracing::debug!(error = %error, messages = batch.len(), "messages could not be given back");
             }
         }
     }

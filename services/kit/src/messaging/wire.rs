@@ -1,11 +1,43 @@
 //! What the queue's calls carry, for the service and its callers alike.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+/// What a queue promises when it answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// It is on disk: no crash of Redis or of its machine takes it back.
+    #[default]
+    Durable,
+    /// It is in Redis's memory: a crash of Redis may take back the last moments.
+    Fast,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Durable => "durable",
+            Self::Fast => "fast",
+        })
+    }
+}
+
+impl FromStr for Durability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "durable" => Ok(Self::Durable),
+            "fast" => Ok(Self::Fast),
+            other => Err(format!("{other:?} is neither durable nor fast")),
+        }
+    }
+}
 
 /// A message on its way into a queue.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -19,6 +51,10 @@ pub struct Outgoing {
     /// A second message with this id is not sent within the queue's window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe_id: Option<String>,
+    /// Messages with the same key are received one at a time, in the order in which they were sent (delayed ones: in
+    /// which they became due).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
 }
 
 impl Outgoing {
@@ -28,6 +64,7 @@ impl Outgoing {
             body: serde_json::value::to_raw_value(body)?,
             delay_seconds: None,
             dedupe_id: None,
+            ordering_key: None,
         })
     }
 }
@@ -46,6 +83,7 @@ pub struct Sent {
     #[schema(example = "7c0e5a2e-6d0b-4a53-a7fc-5b0c2a1d9e44")]
     pub id: Option<String>,
     pub ids: Vec<String>,
+    pub durability: Durability,
 }
 
 /// Proof of one delivery: it is void when the message was given back, delivered again or ended.
@@ -74,6 +112,12 @@ pub struct Message {
     /// How often it was taken back from the dead letters.
     #[serde(default)]
     pub redrives: u32,
+    /// How many of its deliveries ended because nobody was heard of again, which is how a message that kills its
+    /// consumers shows.
+    #[serde(default)]
+    pub crashes: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
     pub sent_at: DateTime<Utc>,
 }
 
@@ -95,6 +139,8 @@ pub struct Event<T> {
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Messages {
     pub messages: Vec<Message>,
+    /// What the receipts are worth: a durable one outlives a crash of Redis.
+    pub durability: Durability,
 }
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -109,6 +155,7 @@ pub struct Acknowledged {
     pub acknowledged: u64,
     /// The receipts that were void.
     pub late: Vec<Receipt>,
+    pub durability: Durability,
 }
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -119,9 +166,10 @@ pub struct Extend {
 }
 
 /// How a message is given back.
-#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Release {
-    /// Seconds before it may be received again.
+    /// Seconds before it may be received again. When absent, a delivery that counts waits for the queue's backoff, which
+    /// doubles with every failure, and one that does not comes back at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<f64>,
     /// Why, for its history.
@@ -131,6 +179,25 @@ pub struct Release {
     /// not count towards the most that the queue makes.
     #[serde(default)]
     pub uncounted: bool,
+}
+
+/// A batch to give back, all in the same way.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ReleaseBatch {
+    /// 1 to 100 receipts.
+    pub receipts: Vec<Receipt>,
+    #[serde(flatten)]
+    pub release: Release,
+}
+
+/// What became of a batch that was given back.
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Released {
+    /// How many messages were given back; at its last failure a message is given up instead.
+    pub released: u64,
+    /// The receipts that were void.
+    pub late: Vec<Receipt>,
+    pub durability: Durability,
 }
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -149,6 +216,11 @@ pub struct DeadLetter {
     pub body: Box<RawValue>,
     pub deliveries: u32,
     pub redrives: u32,
+    /// How many of its deliveries ended because nobody was heard of again.
+    #[serde(default)]
+    pub crashes: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
     pub sent_at: DateTime<Utc>,
     pub died_at: DateTime<Utc>,
     pub reason: String,

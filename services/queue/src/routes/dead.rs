@@ -1,8 +1,10 @@
 //! Dead letters: what was given up, with its reason and history, and the way back.
 
+use std::time::Duration;
+
 use axum::{Extension, Json as Answer, extract::State};
 use kit::{extract::Query, messaging::DeadLetters, observe::Quiet, problem::ProblemBody};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::queues::Count;
 use crate::{AppState, Error, QueueName};
@@ -31,6 +33,26 @@ pub struct Redrive {
     #[serde(default, deserialize_with = "kit::lenient::optional_int")]
     #[schema(value_type = Option<i64>, example = 100)]
     limit: Option<i64>,
+    /// How many become ready each second, 0.001 to 100,000; all at once when absent.
+    #[schema(example = 50.0)]
+    per_second: Option<f64>,
+    /// Only tell what would be done.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What was taken back, or would be.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Redriven {
+    #[schema(example = 100)]
+    count: u64,
+    /// Dead letters that stay.
+    #[schema(example = 0)]
+    remaining: u64,
+    /// Seconds until the last of them is ready.
+    #[schema(example = 1.98)]
+    takes_seconds: f64,
+    dry_run: bool,
 }
 
 fn limit(value: Option<i64>, default: i64, most: i64) -> Result<usize, Error> {
@@ -75,13 +97,32 @@ pub async fn list(
     Ok((quiet, Answer(DeadLetters { messages })))
 }
 
-/// Sends the oldest dead letters again, as if they were new.
+/// Ends all dead letters.
+#[utoipa::path(
+    delete, path = "/queues/{queue}/dead", tag = "queue",
+    params(("queue" = String, Path, example = "lab")),
+    responses(
+        (status = 200, description = "How many there were", body = Count),
+        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn purge(
+    State(state): State<AppState>,
+    queue: QueueName,
+) -> Result<Answer<Count>, Error> {
+    let count = state.store.forget(&queue).await?;
+    tracing::warn!(queue = %queue, count, "the dead letters of a queue were ended");
+    Ok(Answer(Count { count }))
+}
+
+/// Sends the oldest dead letters again, as if they were new: all at once, or so many a second.
 #[utoipa::path(
     post, path = "/queues/{queue}/dead/redrive", tag = "queue",
     params(("queue" = String, Path, example = "lab")),
     request_body = Redrive,
     responses(
-        (status = 200, description = "How many were taken back", body = Count),
+        (status = 200, description = "How many were taken back, or would be", body = Redriven),
         (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -91,16 +132,37 @@ pub async fn redrive(
     queue: QueueName,
     // It may be absent.
     body: axum::body::Bytes,
-) -> Result<Answer<Count>, Error> {
+) -> Result<Answer<Redriven>, Error> {
     let request = if body.is_empty() {
         Redrive::default()
     } else {
         kit::extract::json(&body)?
     };
-    let count = state
-        .store
-        .redrive(&queue, limit(request.limit, 1_000, REDRIVE_LIMIT)?)
-        .await?;
-    tracing::info!(queue = %queue, count, "dead letters were sent again");
-    Ok(Answer(Count { count }))
+    let limit = limit(request.limit, 1_000, REDRIVE_LIMIT)?;
+    let spacing = match request.per_second {
+        None => Duration::ZERO,
+        Some(rate) if (0.001..=100_000.0).contains(&rate) => Duration::from_secs_f64(1.0 / rate),
+        Some(_) => {
+            return Err(Error::invalid("per_second", "must be from 0.001 to 100000"));
+        }
+    };
+    let count = if request.dry_run {
+        state.store.dead(&queue).await?.min(limit as u64)
+    } else {
+        state.store.redrive(&queue, limit, spacing).await?
+    };
+    let dead = state.store.dead(&queue).await?;
+    if !request.dry_run {
+        tracing::info!(queue = %queue, count, "dead letters were sent again");
+    }
+    Ok(Answer(Redriven {
+        count,
+        remaining: if request.dry_run {
+            dead - count.min(dead)
+        } else {
+            dead
+        },
+        takes_seconds: spacing.as_secs_f64() * count.saturating_sub(1) as f64,
+        dry_run: request.dry_run,
+    }))
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{Json as Answer, extract::State};
-use kit::{extract::Json, problem::ProblemBody};
+use kit::{extract::Json, messaging::Durability, problem::ProblemBody};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -26,6 +26,7 @@ pub struct Enqueued {
     #[schema(example = "task enqueued")]
     status: &'static str,
     id: String,
+    durability: Durability,
 }
 
 /// Puts a task into the queue `default`.
@@ -53,8 +54,9 @@ pub async fn enqueue(
         body,
         delay: Duration::ZERO,
         dedupe_id: None,
+        ordering_key: None,
     };
-    let ids = state
+    let (ids, durability) = state
         .store
         .send(&QueueName::of_older_clients(), &[message])
         .await?;
@@ -65,6 +67,7 @@ pub async fn enqueue(
     Ok(Answer(Enqueued {
         status: "task enqueued",
         id,
+        durability,
     }))
 }
 

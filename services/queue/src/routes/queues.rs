@@ -10,6 +10,9 @@ use crate::{AppState, Error, QueueName, Settings, rates::Rate, store::Figures};
 
 /// The longest window in which dedupe ids are remembered: a week, in seconds.
 const DEDUPE_LIMIT: f64 = 7.0 * 86_400.0;
+/// The longest age and backoff that can be set: a year and a day, in seconds.
+const AGE_LIMIT: f64 = 366.0 * 86_400.0;
+const BACKOFF_LIMIT: f64 = 86_400.0;
 
 /// All queues.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -28,6 +31,10 @@ pub struct QueueFigures {
     pub in_flight: u64,
     /// Messages that are not due yet.
     pub delayed: u64,
+    /// Messages behind another one with the same ordering key.
+    pub waiting: u64,
+    /// Bytes of the bodies of all messages that did not end.
+    pub bytes: u64,
     /// Messages given up and not taken back.
     pub dead: u64,
     /// How long the oldest waiting message has waited, in seconds; 0 without one.
@@ -44,6 +51,8 @@ pub struct QueueFigures {
     pub sent_per_second: f64,
     pub received_per_second: f64,
     pub acknowledged_per_second: f64,
+    /// Whether receivers get nothing until it is resumed.
+    pub paused: bool,
     pub settings: Settings,
 }
 
@@ -56,13 +65,13 @@ pub struct Count {
 
 impl QueueFigures {
     fn new(queue: &QueueName, figures: Figures, rate: Rate, state: &AppState) -> Self {
-        let defaults = state.store.defaults();
-        let own = figures.settings;
         Self {
             name: queue.to_string(),
             depth: figures.depth,
             in_flight: figures.in_flight,
             delayed: figures.delayed,
+            waiting: figures.waiting,
+            bytes: figures.bytes,
             dead: figures.dead,
             oldest_age_seconds: figures.oldest_age.as_secs_f64(),
             sent_total: figures.sent,
@@ -73,14 +82,8 @@ impl QueueFigures {
             sent_per_second: rate.sent,
             received_per_second: rate.received,
             acknowledged_per_second: rate.acknowledged,
-            settings: Settings {
-                max_deliveries: own.max_deliveries.or(Some(defaults.max_deliveries)),
-                visibility_seconds: own
-                    .visibility_seconds
-                    .or(Some(defaults.visibility.as_secs_f64())),
-                max_depth: own.max_depth.or(Some(defaults.max_depth)),
-                dedupe_seconds: own.dedupe_seconds.or(Some(defaults.dedupe.as_secs_f64())),
-            },
+            paused: figures.paused,
+            settings: figures.settings.or(state.store.defaults()),
         }
     }
 }
@@ -152,11 +155,13 @@ pub async fn configure(
     queue: QueueName,
     Json(settings): Json<Settings>,
 ) -> Result<Answer<QueueFigures>, Error> {
-    if settings
-        .max_deliveries
-        .is_some_and(|most| !(1..=1_000).contains(&most))
-    {
-        return Err(Error::invalid("max_deliveries", "must be 1 to 1000"));
+    for (field, value) in [
+        ("max_deliveries", settings.max_deliveries),
+        ("max_crashes", settings.max_crashes),
+    ] {
+        if value.is_some_and(|most| !(1..=1_000).contains(&most)) {
+            return Err(Error::invalid(field, "must be 1 to 1000"));
+        }
     }
     for (field, value, limit) in [
         (
@@ -165,17 +170,66 @@ pub async fn configure(
             VISIBILITY_LIMIT,
         ),
         ("dedupe_seconds", settings.dedupe_seconds, DEDUPE_LIMIT),
+        ("max_age_seconds", settings.max_age_seconds, AGE_LIMIT),
+        ("backoff_seconds", settings.backoff_seconds, BACKOFF_LIMIT),
+        (
+            "backoff_limit_seconds",
+            settings.backoff_limit_seconds,
+            BACKOFF_LIMIT,
+        ),
     ] {
         value
             .map(|value| seconds(field, value, limit))
             .transpose()?;
     }
-    let most = u64::from(state.store.defaults().max_queues);
-    if !state.store.exists(&queue).await? && state.store.queues().await?.len() as u64 >= most {
-        return Err(Error::TooManyQueues(most));
-    }
-    state.store.set(&queue, &settings).await?;
+    state.store.configure(&queue, &settings).await?;
     tracing::info!(queue = %queue, settings = ?settings, "a queue's settings were changed");
+    one(State(state), queue).await
+}
+
+/// Lets receivers get nothing; what is sent waits.
+#[utoipa::path(
+    post, path = "/queues/{queue}/pause", tag = "queue",
+    params(("queue" = String, Path, example = "lab")),
+    responses(
+        (status = 200, description = "The queue, paused", body = QueueFigures),
+        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn pause(
+    State(state): State<AppState>,
+    queue: QueueName,
+) -> Result<Answer<QueueFigures>, Error> {
+    switch(state, queue, true).await
+}
+
+/// Lets receivers get messages again.
+#[utoipa::path(
+    post, path = "/queues/{queue}/resume", tag = "queue",
+    params(("queue" = String, Path, example = "lab")),
+    responses(
+        (status = 200, description = "The queue, at work", body = QueueFigures),
+        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn resume(
+    State(state): State<AppState>,
+    queue: QueueName,
+) -> Result<Answer<QueueFigures>, Error> {
+    switch(state, queue, false).await
+}
+
+async fn switch(
+    state: AppState,
+    queue: QueueName,
+    paused: bool,
+) -> Result<Answer<QueueFigures>, Error> {
+    state.store.pause(&queue, paused).await?;
+    tracing::info!(queue = %queue, paused, "a queue was paused or resumed");
     one(State(state), queue).await
 }
 

@@ -7,12 +7,15 @@ use http::{StatusCode, request::Parts};
 use kit::{
     Problem,
     extract::{Json, Path},
-    messaging::{Acknowledge, Acknowledged, BATCH_LIMIT, Extend, Reason, Receipt, Release},
+    messaging::{
+        Acknowledge, Acknowledged, BATCH_LIMIT, Extend, Reason, Receipt, Release, ReleaseBatch,
+        Released,
+    },
     problem::ProblemBody,
 };
 
 use super::{DELAY_LIMIT, VISIBILITY_LIMIT, reason, seconds};
-use crate::{AppState, Error, QueueName};
+use crate::{AppState, Error, QueueName, store::Ended};
 
 /// `/queues/{queue}/messages/{receipt}`.
 pub struct Delivery {
@@ -72,15 +75,33 @@ pub async fn acknowledge(
     State(state): State<AppState>,
     delivery: Delivery,
 ) -> Result<StatusCode, Error> {
-    let late = state
+    let ended = state
         .store
         .acknowledge(&delivery.queue, &[delivery.receipt])
         .await?;
-    if late.is_empty() {
+    one(&ended)
+}
+
+/// A call about one receipt either does what it says or comes too late.
+fn one(ended: &Ended) -> Result<StatusCode, Error> {
+    if ended.late.is_empty() {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Error::Late)
     }
+}
+
+fn check_batch(receipts: &[Receipt]) -> Result<(), Error> {
+    if !(1..=BATCH_LIMIT).contains(&receipts.len()) {
+        return Err(Error::invalid(
+            "receipts",
+            format!("a batch has 1 to {BATCH_LIMIT} receipts"),
+        ));
+    }
+    for (index, receipt) in receipts.iter().enumerate() {
+        check(receipt, &format!("receipts[{index}]"))?;
+    }
+    Ok(())
 }
 
 /// Ends a batch of messages; late receipts are named and harm no other.
@@ -100,19 +121,12 @@ pub async fn acknowledge_batch(
     Json(request): Json<Acknowledge>,
 ) -> Result<Answer<Acknowledged>, Error> {
     let receipts = request.receipts;
-    if !(1..=BATCH_LIMIT).contains(&receipts.len()) {
-        return Err(Error::invalid(
-            "receipts",
-            format!("a batch has 1 to {BATCH_LIMIT} receipts"),
-        ));
-    }
-    for (index, receipt) in receipts.iter().enumerate() {
-        check(receipt, &format!("receipts[{index}]"))?;
-    }
-    let late = state.store.acknowledge(&queue, &receipts).await?;
+    check_batch(&receipts)?;
+    let ended = state.store.acknowledge(&queue, &receipts).await?;
     Ok(Answer(Acknowledged {
-        acknowledged: (receipts.len() - late.len()) as u64,
-        late,
+        acknowledged: (receipts.len() - ended.late.len()) as u64,
+        late: ended.late,
+        durability: ended.durability,
     }))
 }
 
@@ -145,7 +159,7 @@ pub async fn extend(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives a message back, at once or after a delay; at its last delivery it goes to the dead letters.
+/// Gives a message back, after a delay or the queue's backoff; at its last failure it goes to the dead letters.
 #[utoipa::path(
     post, path = "/queues/{queue}/messages/{receipt}/release", tag = "queue",
     params(("queue" = String, Path, example = "lab"), ("receipt" = String, Path, example = "1767225600000-0.1")),
@@ -162,17 +176,52 @@ pub async fn release(
     delivery: Delivery,
     Json(request): Json<Release>,
 ) -> Result<StatusCode, Error> {
-    let delay = request.delay_seconds.map_or(Ok(Duration::ZERO), |value| {
-        seconds("delay_seconds", value, DELAY_LIMIT)
-    })?;
+    let delay = check_release(&request)?;
+    let ended = state
+        .store
+        .release(&delivery.queue, &[delivery.receipt], delay, &request)
+        .await?;
+    one(&ended)
+}
+
+/// Gives a batch of messages back, all in the same way; late receipts are named and harm no other.
+#[utoipa::path(
+    post, path = "/queues/{queue}/release", tag = "queue",
+    params(("queue" = String, Path, example = "lab")),
+    request_body = ReleaseBatch,
+    responses(
+        (status = 200, description = "How many were given back, and which receipts came too late", body = Released),
+        (status = 422, description = "A value cannot be used", body = ProblemBody),
+        (status = 503, description = "Redis is away", body = ProblemBody),
+    )
+)]
+pub async fn release_batch(
+    State(state): State<AppState>,
+    queue: QueueName,
+    Json(request): Json<ReleaseBatch>,
+) -> Result<Answer<Released>, Error> {
+    let receipts = request.receipts;
+    check_batch(&receipts)?;
+    let delay = check_release(&request.release)?;
+    let ended = state
+        .store
+        .release(&queue, &receipts, delay, &request.release)
+        .await?;
+    Ok(Answer(Released {
+        released: (receipts.len() - ended.late.len()) as u64,
+        late: ended.late,
+        durability: ended.durability,
+    }))
+}
+
+fn check_release(request: &Release) -> Result<Option<Duration>, Error> {
     if let Some(text) = &request.reason {
         reason("reason", text)?;
     }
-    state
-        .store
-        .release(&delivery.queue, &delivery.receipt, delay, &request)
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
+    request
+        .delay_seconds
+        .map(|value| seconds("delay_seconds", value, DELAY_LIMIT))
+        .transpose()
 }
 
 /// Gives a message up: it goes to the dead letters with the reason.
@@ -195,7 +244,7 @@ pub async fn dead(
     reason("reason", &request.reason)?;
     state
         .store
-        .dead(&delivery.queue, &delivery.receipt, &request.reason)
+        .bury(&delivery.queue, &delivery.receipt, &request.reason)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

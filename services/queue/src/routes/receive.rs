@@ -9,7 +9,7 @@ use axum::{Extension, Json as Answer, extract::State};
 use kit::{
     RequestContext,
     extract::Query,
-    messaging::{BATCH_LIMIT, Message, Messages, Release, WAIT_LIMIT},
+    messaging::{BATCH_LIMIT, Message, Messages, Receipt, Release, WAIT_LIMIT},
     observe::Quiet,
     problem::ProblemBody,
 };
@@ -80,11 +80,11 @@ pub async fn receive(
         };
         give_back(&state, &queue, unclaimed).await;
     });
-    let messages = answered
+    let received = answered
         .await
         .map_err(|_| Error::Unexpected("a receive ended without an answer"))??;
-    let quiet = messages.is_empty().then_some(Extension(Quiet));
-    Ok((quiet, Answer(Messages { messages })))
+    let quiet = received.messages.is_empty().then_some(Extension(Quiet));
+    Ok((quiet, Answer(received)))
 }
 
 /// Sends the messages to `answer`; gives those that nobody was there to take.
@@ -94,7 +94,7 @@ async fn poll(
     max: usize,
     wait: Duration,
     visibility: Option<Duration>,
-    mut answer: oneshot::Sender<Result<Vec<Message>, Error>>,
+    mut answer: oneshot::Sender<Result<Messages, Error>>,
 ) -> Vec<Message> {
     let patience = RequestContext::current().map_or(wait, |context| {
         wait.min(context.remaining().saturating_sub(MARGIN))
@@ -112,35 +112,37 @@ async fn poll(
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if !taken.messages.is_empty() || left.is_zero() || state.instance.is_draining() {
-            break Ok(taken.messages);
+            break Ok(taken);
         }
         let pause = left.min(RECHECK).min(taken.next.unwrap_or(RECHECK));
         tokio::select! {
             () = woken => {}
             () = tokio::time::sleep(pause) => {}
-            () = shutdown.requested() => break Ok(Vec::new()),
+            () = shutdown.requested() => break Ok(taken),
             () = answer.closed() => return Vec::new(),
         }
     };
+    let outcome = outcome.map(|taken| Messages {
+        messages: taken.messages,
+        durability: taken.durability,
+    });
     match answer.send(outcome) {
-        Err(Ok(unclaimed)) => unclaimed,
+        Err(Ok(unclaimed)) => unclaimed.messages,
         Ok(()) | Err(Err(_)) => Vec::new(),
     }
 }
 
 async fn give_back(state: &AppState, queue: &QueueName, unclaimed: Vec<Message>) {
+    if unclaimed.is_empty() {
+        return;
+    }
     let release = Release {
         delay_seconds: None,
         reason: Some("the receiver left before the answer".to_owned()),
         uncounted: true,
     };
-    for message in unclaimed {
-        if let Err(error) = state
-            .store
-            .release(queue, &message.receipt, Duration::ZERO, &release)
-            .await
-        {
-            tracing::debug!(error = %error, "a message could not be given back; it comes back by itself");
-        }
+    let receipts: Vec<Receipt> = unclaimed.into_iter().map(|m| m.receipt).collect();
+    if let Err(error) = state.store.release(queue, &receipts, None, &release).await {
+        tracing::debug!(error = %error, "messages could not be given back; they come back by themselves");
     }
 }

@@ -15,8 +15,8 @@ use crate::{AppState, Error, QueueName, store::Checked};
 
 /// The largest body of one message, in bytes.
 pub(super) const MESSAGE_LIMIT: usize = 256 * 1024;
-/// The longest dedupe id.
-const DEDUPE_LIMIT: usize = 128;
+/// The longest dedupe id and ordering key.
+const ID_LIMIT: usize = 128;
 
 /// Either `body` with its options, or `messages`.
 #[derive(Deserialize, ToSchema)]
@@ -30,6 +30,9 @@ pub struct SendRequest {
     delay_seconds: Option<f64>,
     /// The one message's dedupe id, 1 to 128 visible ASCII characters.
     dedupe_id: Option<String>,
+    /// The one message's ordering key, 1 to 128 visible ASCII characters: messages with the same one are received one at a
+    /// time and in order.
+    ordering_key: Option<String>,
     /// 1 to 100 messages.
     messages: Option<Vec<Outgoing>>,
 }
@@ -48,8 +51,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
         (status = 200, description = "Sent; a known dedupe id answers its first message's id", body = Sent),
         (status = 413, description = "A body is larger than 256 KiB", body = ProblemBody),
         (status = 422, description = "A value cannot be used", body = ProblemBody),
-        (status = 429, description = "The queue holds its most", body = ProblemBody),
-        (status = 503, description = "Redis is away", body = ProblemBody),
+        (status = 429, description = "The queue holds its most, or its consumers are too far behind", body = ProblemBody),
+        (status = 503, description = "Redis is away, or cannot keep what the queue promises", body = ProblemBody),
     )
 )]
 pub async fn send(
@@ -70,6 +73,7 @@ pub async fn send(
                 body,
                 delay_seconds: request.delay_seconds,
                 dedupe_id: request.dedupe_id,
+                ordering_key: request.ordering_key,
             };
             (vec![one], true)
         }
@@ -94,10 +98,11 @@ pub async fn send(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let ids = state.store.send(&queue, &messages).await?;
+    let (ids, durability) = state.store.send(&queue, &messages).await?;
     Ok(Answer(Sent {
         id: alone.then(|| ids.first().cloned()).flatten(),
         ids,
+        durability,
     }))
 }
 
@@ -105,13 +110,16 @@ fn check(message: Outgoing, field: impl Fn(&str) -> String) -> Result<Checked, E
     if message.body.get().len() > MESSAGE_LIMIT {
         return Err(Error::TooLarge);
     }
-    if let Some(id) = &message.dedupe_id
-        && (!(1..=DEDUPE_LIMIT).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        return Err(Error::invalid(
-            field("dedupe_id"),
-            format!("must be 1 to {DEDUPE_LIMIT} visible ASCII characters"),
-        ));
+    for (name, id) in [
+        ("dedupe_id", &message.dedupe_id),
+        ("ordering_key", &message.ordering_key),
+    ] {
+        if id.as_deref().is_some_and(|id| !is_plain(id)) {
+            return Err(Error::invalid(
+                field(name),
+                format!("must be 1 to {ID_LIMIT} visible ASCII characters"),
+            ));
+        }
     }
     Ok(Checked {
         delay: seconds(
@@ -121,5 +129,10 @@ fn check(message: Outgoing, field: impl Fn(&str) -> String) -> Result<Checked, E
         )?,
         body: message.body,
         dedupe_id: message.dedupe_id,
+        ordering_key: message.ordering_key,
     })
+}
+
+fn is_plain(id: &str) -> bool {
+    (1..=ID_LIMIT).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -79,8 +79,9 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
     let method = &arguments.method;
     let stage = Stage::set(method.quick).await?;
     let contenders = contenders(arguments, stage.pgbench.is_some());
-    let seconds =
-        (method.duration() + method.warm_up()).as_secs() * contenders.len() as u64 * u64::from(method.rounds());
+    let seconds = (method.duration() + method.warm_up()).as_secs()
+        * contenders.len() as u64
+        * u64::from(method.rounds());
     let mut rounds: Vec<Vec<(Outcome, Option<f64>)>> = vec![Vec::new(); contenders.len()];
     for round in 0..method.rounds() as usize {
         tell(format_args!(
@@ -93,7 +94,11 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
         for index in (0..contenders.len()).map(|index| (index + round) % contenders.len()) {
             let plan = Plan {
                 clients: contenders[index].clients,
-                cards: if contenders[index].hot { 1 } else { stage.cards },
+                cards: if contenders[index].hot {
+                    1
+                } else {
+                    stage.cards
+                },
                 warm_up: method.warm_up(),
                 duration: method.duration(),
             };
@@ -104,7 +109,9 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
             .position(|contender| contender.way == Way::Pgbench && !contender.hot)
             .and_then(|index| outcomes[index].as_ref().map(rate));
         for (rounds, outcome) in rounds.iter_mut().zip(outcomes.into_iter().flatten()) {
-            let part = base.filter(|base| *base > 0.0).map(|base| rate(&outcome) / base);
+            let part = base
+                .filter(|base| *base > 0.0)
+                .map(|base| rate(&outcome) / base);
             rounds.push((outcome, part));
         }
     }
@@ -118,7 +125,10 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
         .collect();
     let mut notes = notes(&lines, arguments.reference.into());
     if missing {
-        notes.push("pgbench was not found beside the server's programs: the ratios are missing.".to_owned());
+        notes.push(
+            "pgbench was not found beside the server's programs: the ratios are missing."
+                .to_owned(),
+        );
     }
     Report {
         machine: Machine::look(),
@@ -213,11 +223,15 @@ fn notes(lines: &[Line], reference: usize) -> Vec<String> {
     let mut notes = vec![
         "Every way claims a new idempotency key, recharges, and writes ledger, event and reply. The service commits what waits together; one call per request is the same service with groups of one on 16 connections. Its outbox has no queue to go to meanwhile. `of pgbench` is the rate beside pgbench's, on all cards, in the same round.".to_owned(),
     ];
-    let mut compare = |what: &str, one: Option<&Line>, other: Option<&Line>, figure: fn(&Line) -> f64| {
-        if let (Some(one), Some(other)) = (one, other) {
-            notes.push(format!("{what}: {:.2}", figure(one) / figure(other).max(0.001)));
-        }
-    };
+    let mut compare =
+        |what: &str, one: Option<&Line>, other: Option<&Line>, figure: fn(&Line) -> f64| {
+            if let (Some(one), Some(other)) = (one, other) {
+                notes.push(format!(
+                    "{what}: {:.2}",
+                    figure(one) / figure(other).max(0.001)
+                ));
+            }
+        };
     compare(
         "one client's p50, service to stored function",
         find(Way::Service, 1, false),
@@ -309,7 +323,11 @@ impl Stage {
             .await?;
         let travel = service.to_string();
         let gateway = starting
-            .serve("gateway", "gateway-1", &["--cache", &cache, "--travel", &travel])
+            .serve(
+                "gateway",
+                "gateway-1",
+                &["--cache", &cache, "--travel", &travel],
+            )
             .await?;
         let mut processes = starting.processes;
         let balancer = bench.balancer(&[gateway], None, ("/health", None)).await?;
@@ -360,7 +378,8 @@ impl Stage {
                 aside(move || load::over_http(target, &known, plan)).await?
             }
             Way::Chain => {
-                let (target, header) = (self.chain, format!("Authorization: Bearer {}", self.token));
+                let (target, header) =
+                    (self.chain, format!("Authorization: Bearer {}", self.token));
                 aside(move || load::over_http(target, &header, plan)).await?
             }
         }
@@ -421,7 +440,6 @@ impl Starting<'_> {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,7 +455,11 @@ mod tests {
 
     #[test]
     fn the_table_shows_medians_and_ratios() {
-        let contender = |way, hot| Contender { way, clients: 64, hot };
+        let contender = |way, hot| Contender {
+            way,
+            clients: 64,
+            hot,
+        };
         let rounds = |good: u64, latency| {
             [1, 3, 2]
                 .map(|round| (outcome(good * round, latency), Some(good as f64 / 10_000.0)))

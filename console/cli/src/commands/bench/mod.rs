@@ -1,12 +1,15 @@
-//! `recarga bench`: the edge beside nginx and HAProxy, the layers of a running lab, durable writes, overload.
+//! `recarga bench`: the edge beside nginx and HAProxy, the layers of a running lab, durable writes, the queue, overload.
 
 mod chain;
 mod durable;
 mod edge;
+mod exchange;
+mod freshness;
 mod machine;
 mod overload;
 mod peers;
 mod process;
+mod queue;
 mod race;
 pub mod recharges;
 mod report;
@@ -30,7 +33,9 @@ pub async fn run(directory: &Path, what: Measure) -> Result<u8> {
             Measure::Chain(chain) => chain::run(directory, &chain, &shutdown).await,
             Measure::Recharges(recharges) => recharges::run(directory, &recharges).await,
             Measure::Durable(durable) => durable::run(&durable).await,
+            Measure::Queue(queue) => queue::run(&queue).await,
             Measure::Overload(overload) => overload::run(&overload).await,
+            Measure::Freshness(freshness) => freshness::run(directory, &freshness).await,
             Measure::Url(url) => url::run(&url).await,
         }
     };

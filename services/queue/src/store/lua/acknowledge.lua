@@ -1,13 +1,35 @@
--- ARGV: receipts. Gives the late ones.
-local late, ended = {}, 0
-for _, receipt in ipairs(ARGV) do
-    local entry = fenced(receipt)
-    if entry then
-        remove(entry)
-        ended = ended + 1
+-- ARGV from 3: per receipt its entry and its delivery's number. Gives the places of the late ones.
+local entries = {}
+for at = 3, #ARGV, 2 do
+    entries[#entries + 1] = ARGV[at]
+end
+local known = redis.call('HMGET', HELD, unpack(entries))
+local reply, ended, seen, bytes, ready = { class }, {}, {}, 0, 0
+local keys = {}
+for place, entry in ipairs(entries) do
+    local held = known[place]
+    local d, size, k
+    if held and not seen[entry] then
+        d, size, k = string.match(held, '^(%d+) (%d+) %d+ (%S*)$')
+    end
+    if d and d == ARGV[2 * place + 2] then
+        seen[entry] = true
+        ended[#ended + 1] = entry
+        bytes = bytes + size
+        if k ~= '' then
+            keys[#keys + 1] = k
+        end
     else
-        late[#late + 1] = receipt
+        reply[#reply + 1] = place - 1
     end
 end
-count('acknowledged', ended)
-return late
+if #ended > 0 then
+    remove(ended)
+    for _, k in ipairs(keys) do
+        ready = ready + advance(k)
+    end
+    count('acknowledged', #ended)
+    count('bytes', -bytes)
+    wake(ready)
+end
+return reply

@@ -1,7 +1,7 @@
--- ARGV: receipt, visibility in ms. Gives 1, or 0 when late.
-local entry = fenced(ARGV[1])
+-- ARGV from 3: visibility in ms, entry, delivery. Gives 1, or 0 when late.
+local entry = fenced(4)
 if not entry then
-    return 0
+    return { class, 0 }
 end
-redis.call('ZADD', LEASES, integer(now + tonumber(ARGV[2])), entry)
-return 1
+redis.call('ZADD', LEASES, integer(now + tonumber(ARGV[3])), entry)
+return { class, 1 }

@@ -1,37 +1,38 @@
--- ARGV: most messages, most bytes, visibility in ms (-1: the queue's), default visibility, default most deliveries,
+-- ARGV from 3: most messages, most bytes, visibility in ms (-1: the queue's), default visibility, default most crashes,
 -- '1' to end what is taken at once. Gives ms until something is due (-1: nothing is), then per message: entry, delivery,
--- id, sent at, redrives, body.
-local most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
-local visibility = tonumber(ARGV[3])
+-- crashes, the entry's words, body.
+local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+local own = redis.call('HMGET', META, 'paused', 'visibility_ms', 'max_crashes', 'cursor')
+local visibility = tonumber(ARGV[5])
 if visibility < 0 then
-    visibility = setting('visibility_ms', ARGV[4])
+    visibility = tonumber(own[2] or ARGV[6])
 end
-local most_deliveries = setting('max_deliveries', ARGV[5])
-local take = ARGV[6] == '1'
-local reply, taken, again, bytes = { 0 }, 0, 0, 0
-
-local due = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', integer(now), 'LIMIT', 0, 1000)
-for _, id in ipairs(due) do
-    local packed = redis.call('HGET', PARKED, id)
-    redis.call('ZREM', DELAYED, id)
-    redis.call('HDEL', PARKED, id)
-    if packed then
-        add(cmsgpack.unpack(packed))
-    end
+local most_crashes = tonumber(own[3] or ARGV[7])
+local take = ARGV[8] == '1'
+if own[1] then
+    return { class, -1 }
 end
+local reply, taken, again, bytes = { class, 0 }, 0, 0, 0
+local leases, fences, ended = {}, {}, {}
+local until_when = integer(now + visibility)
 
-local function deliver(entry, m, delivery)
+local ready = promote(most + 100)
+
+local function deliver(entry, delivery, crashes, k, text, body)
     if take then
-        remove(entry)
+        ended[#ended + 1] = entry
+        ready = ready + advance(k)
     else
-        redis.call('ZADD', LEASES, integer(now + visibility), entry)
-        redis.call('HSET', HELD, entry, delivery)
+        leases[#leases + 1] = until_when
+        leases[#leases + 1] = entry
+        fences[#fences + 1] = entry
+        fences[#fences + 1] = delivery .. ' ' .. #body .. ' ' .. crashes .. ' ' .. k
     end
-    for _, field in ipairs({ entry, delivery, m.i, m.t, m.r, m.b }) do
+    for _, field in ipairs({ entry, delivery, crashes, text, body }) do
         reply[#reply + 1] = field
     end
     taken = taken + 1
-    bytes = bytes + #m.b
+    bytes = bytes + #body
     if delivery > 1 then
         again = again + 1
     end
@@ -47,47 +48,56 @@ for _, entry in ipairs(expired) do
     if not has_room() then
         break
     end
-    local delivery = tonumber(redis.call('HGET', HELD, entry) or 0)
+    local held = parse(redis.call('HGET', HELD, entry) or '0 0 0 ')
     local m = fetch(entry)
     if not m then
-        remove(entry)
+        remove({ entry })
+        count('bytes', -held.size)
+        ready = ready + advance(held.k)
     else
-        note(m, delivery, 'expired', nil)
-        if delivery >= most_deliveries then
-            remove(entry)
-            m.n = delivery
-            bury(m, 'delivered ' .. delivery .. ' times and never acknowledged')
+        m.n, m.c = held.d, held.c + 1
+        note(m, held.d, 'expired', nil)
+        if m.c >= most_crashes then
+            remove({ entry })
+            bury(m, 'delivered ' .. held.d .. ' times, and ' .. m.c .. ' of its consumers were not heard of again')
+            ready = ready + advance(m.k)
         else
             redis.call('HSET', HISTORY, entry, m.h)
-            deliver(entry, m, delivery + 1)
+            deliver(entry, held.d + 1, m.c, m.k, words(m), m.b)
         end
     end
 end
 
 if has_room() then
-    local cursor = redis.call('HGET', META, 'cursor') or '0-0'
-    local fresh = redis.call('XRANGE', STREAM, '(' .. cursor, '+', 'COUNT', most - taken)
+    local fresh = redis.call('XRANGE', STREAM, '(' .. (own[4] or '0-0'), '+', 'COUNT', most - taken)
     local last = nil
     for _, found in ipairs(fresh) do
         if not has_room() then
             break
         end
         last = found[1]
-        local m = message(found[2])
-        deliver(last, m, m.n + 1)
+        local text, body = found[2][2], found[2][4]
+        local n, c, k = string.match(text, '^%S+ %d+ (%d+) %d+ (%d+) %d+ (%S*)$')
+        deliver(last, n + 1, c, k, text, body)
     end
     if last then
         redis.call('HSET', META, 'cursor', last)
     end
 end
 
+if #leases > 0 then
+    redis.call('ZADD', LEASES, unpack(leases))
+    redis.call('HSET', HELD, unpack(fences))
+end
 count('received', taken)
 count('redelivered', again)
-if take then
+if #ended > 0 then
+    remove(ended)
     count('acknowledged', taken)
+    count('bytes', -bytes)
 end
 -- Others may be waiting for what became ready here and was not taken.
-wake(math.max(0, #due - taken))
+wake(math.max(0, ready - taken))
 
 local next = -1
 for _, set in ipairs({ LEASES, DELAYED }) do
@@ -99,5 +109,5 @@ for _, set in ipairs({ LEASES, DELAYED }) do
         end
     end
 end
-reply[1] = next
+reply[2] = next
 return reply

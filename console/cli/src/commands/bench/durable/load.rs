@@ -135,10 +135,7 @@ fn on_one_thread<F: Future<Output = Result<Outcome>>>(work: F) -> Result<Outcome
         .block_on(work)
 }
 
-async fn together(
-    mut clients: JoinSet<Result<Outcome>>,
-    plan: Plan,
-) -> Result<Outcome> {
+async fn together(mut clients: JoinSet<Result<Outcome>>, plan: Plan) -> Result<Outcome> {
     let mut all = Outcome {
         seconds: plan.duration.as_secs_f64(),
         ..Outcome::default()

@@ -54,7 +54,8 @@ fn transaction(line: &str) -> Option<(u64, u32)> {
     let mut fields = line.split_ascii_whitespace().skip(2);
     let took = fields.next()?.parse().ok()?;
     let mut fields = fields.skip(1);
-    let (seconds, micros): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let (seconds, micros): (u64, u64) =
+        (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((seconds * 1_000_000 + micros, took))
 }
 
@@ -95,8 +96,17 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_time_does_not_count() {
-        let transactions = [(1_000_100, 100), (2_500_000, 200), (3_500_000, 300), (4_100_000, 400)];
-        let outcome = count(&transactions, Duration::from_secs(1), Duration::from_secs(1));
+        let transactions = [
+            (1_000_100, 100),
+            (2_500_000, 200),
+            (3_500_000, 300),
+            (4_100_000, 400),
+        ];
+        let outcome = count(
+            &transactions,
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        );
         assert_eq!((outcome.good, outcome.latencies), (1, vec![200]));
     }
 }

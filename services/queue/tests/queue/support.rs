@@ -1,9 +1,4 @@
 //! A queue service on a corner of the test Redis, and short words for its calls.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "shared by several tests, each uses a part"
-)]
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,8 +12,12 @@ use kit::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+pub const LONG: Duration = Duration::from_secs(30);
+pub const SHORT: Duration = Duration::from_millis(150);
+
 /// A running service; dropping it kills it without a goodbye.
 pub struct Running {
+    pub redis_url: String,
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub client: Client,
@@ -46,6 +45,9 @@ pub fn config(name: &str, redis_url: &str) -> queue::Config {
         "operator-token-for-tests",
         "--redis-url",
         redis_url,
+        // The test Redis keeps nothing on disk; the tests that need a disk start their own.
+        "--durability",
+        "fast",
     ]);
     queue::Config {
         common: Common::for_tests(name),
@@ -65,6 +67,7 @@ pub async fn start_on(redis_url: &str) -> Running {
 }
 
 pub async fn start_with(config: queue::Config) -> Running {
+    let redis_url = config.redis.redis_url.0.clone();
     let listeners = Listeners::bind(&config.common).await.unwrap();
     let address = listeners.public.local_addr().unwrap();
     let admin = listeners.admin.local_addr().unwrap();
@@ -73,6 +76,7 @@ pub async fn start_with(config: queue::Config) -> Running {
     let source: Source = address.to_string().parse().unwrap();
     let client = Client::connect(source.watch(shutdown.clone()).await).unwrap();
     Running {
+        redis_url,
         address,
         admin,
         client,
@@ -132,6 +136,30 @@ impl Running {
             .unwrap();
         assert_eq!(messages.len(), 1, "a message was due on {queue}");
         messages.remove(0)
+    }
+
+    /// The Redis behind it.
+    pub async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.redis_url.as_str()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// What the admin port tells Prometheus.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.admin);
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    }
+
+    pub async fn admin_status(&self, path: &str) -> u16 {
+        let url = format!("http://{}{path}", self.admin);
+        self.http.get(url).send().await.unwrap().status().as_u16()
     }
 
     pub async fn figures(&self, queue: &str) -> Value {

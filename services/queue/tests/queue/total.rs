@@ -1,19 +1,25 @@
 //! A total queue: under consumers that give back, let expire and acknowledge at random, and with the process killed in
 //! between, nothing is lost and nothing is acknowledged twice.
-#![expect(clippy::unwrap_used, reason = "a test")]
-
-mod support;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use kit::messaging::{Client, Message, Outgoing, Release};
+use crate::{
+    disk::{Redis, durable},
+    support::{message, numbered, start_on, start_with, value},
+};
+use kit::{
+    messaging::{Client, Message, Outgoing, Release},
+    testing::eventually,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
-use support::{message, numbered, start_on, value};
 
 #[derive(Default)]
 struct History {
@@ -31,7 +37,7 @@ async fn nothing_is_lost_and_nothing_ends_twice() {
     first
         .configure(
             "lab",
-            json!({"max_deliveries": 1000, "visibility_seconds": 0.2}),
+            json!({"max_deliveries": 1000, "max_crashes": 1000, "visibility_seconds": 0.2, "backoff_seconds": 0.05}),
         )
         .await;
     let history = Arc::new(Mutex::new(History::default()));
@@ -198,4 +204,132 @@ async fn a_killed_process_loses_nothing() {
     seen.push(value(&kept[0])["n"].as_u64().unwrap());
     seen.sort_unstable();
     assert_eq!(seen, (0..=10).collect::<Vec<_>>());
+}
+
+/// What the clients of a durable queue know, and nothing else.
+#[derive(Default)]
+struct Journal {
+    /// Bodies whose send was answered.
+    sent: HashSet<u64>,
+    received: HashSet<u64>,
+    /// Bodies whose acknowledgement was answered.
+    ended: HashSet<u64>,
+    /// Deliveries that came although the end had been answered before they were asked for.
+    risen: Vec<u64>,
+}
+
+impl Journal {
+    fn receive(&mut self, body: u64, over: &HashSet<u64>) {
+        self.received.insert(body);
+        if over.contains(&body) {
+            self.risen.push(body);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_killed_loses_nothing_of_a_durable_queue() {
+    const KILLS: usize = 4;
+    const BETWEEN: usize = 150;
+    let mut redis = Redis::durable().await;
+    let queue = start_with(durable("queue-1", &redis.url())).await;
+    queue
+        .configure("lab", json!({"max_crashes": 1000, "visibility_seconds": 1}))
+        .await;
+    let journal = Arc::new(Mutex::new(Journal::default()));
+    let done = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for producer in 0..4_u64 {
+        let (client, journal, done) = (queue.client.clone(), journal.clone(), done.clone());
+        tasks.push(tokio::spawn(async move {
+            for n in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                let bodies: Vec<u64> = (0..=n % 5).map(|i| producer << 32 | n << 8 | i).collect();
+                let batch: Vec<Outgoing> = bodies
+                    .iter()
+                    .map(|body| Outgoing {
+                        dedupe_id: Some(body.to_string()),
+                        ..message(&json!(body))
+                    })
+                    .collect();
+                while client.send_batch("lab", &batch).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                journal.lock().unwrap().sent.extend(bodies);
+            }
+        }));
+    }
+    for _ in 0..3 {
+        let (client, journal, done) = (queue.client.clone(), journal.clone(), done.clone());
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let over = journal.lock().unwrap().ended.clone();
+                if done.load(Ordering::Relaxed) && over.is_superset(&journal.lock().unwrap().sent) {
+                    return;
+                }
+                let wait = Duration::from_millis(200);
+                let Ok(taken) = client.receive("lab", 10, wait, None).await else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                for message in taken {
+                    let body: u64 = message.read().unwrap();
+                    journal.lock().unwrap().receive(body, &over);
+                    // Not known whether it ended when nobody answers: then it may come again, or be late.
+                    let ended = client.acknowledge("lab", &[message.receipt]).await;
+                    if ended.is_ok_and(|ended| ended.acknowledged == 1) {
+                        journal.lock().unwrap().ended.insert(body);
+                    }
+                }
+                // One whose end was made and never answered is not delivered again: that it is gone is asked of the queue.
+                if done.load(Ordering::Relaxed) && is_empty(&client).await {
+                    return;
+                }
+            }
+        }));
+    }
+    for kill in 1..=KILLS {
+        eventually("messages are sent", async || {
+            journal.lock().unwrap().sent.len() >= kill * BETWEEN
+        })
+        .await;
+        redis.kill();
+        redis.restart().await;
+    }
+    eventually("messages are sent after the last kill", async || {
+        journal.lock().unwrap().sent.len() >= (KILLS + 1) * BETWEEN
+    })
+    .await;
+    done.store(true, Ordering::Relaxed);
+    let all = async {
+        for task in tasks {
+            task.await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), all)
+        .await
+        .expect("everything ends in time");
+    let journal = std::mem::take(&mut *journal.lock().unwrap());
+    let lost: Vec<_> = journal.sent.difference(&journal.received).collect();
+    assert!(lost.is_empty(), "sent and lost: {lost:?}");
+    assert!(
+        journal.risen.is_empty(),
+        "ended and delivered again: {:?}",
+        journal.risen
+    );
+    let figures = queue.figures("lab").await;
+    for name in ["depth", "in_flight", "dead"] {
+        assert_eq!(figures[name], 0, "{figures}");
+    }
+}
+
+/// Whether nothing waits and nothing is in flight.
+async fn is_empty(client: &Client) -> bool {
+    // Longer than a visibility: what somebody holds would come back meanwhile.
+    let more = client
+        .receive("lab", 1, Duration::from_millis(1500), Some(Duration::ZERO))
+        .await;
+    more.is_ok_and(|more| more.is_empty())
 }

@@ -1,10 +1,8 @@
 //! The outbox relay of `kit`, on a real outbox and a real queue.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
-mod support;
+use std::{collections::HashSet, net::SocketAddr};
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
-
+use crate::support::{LONG, config, start, start_with};
 use kit::{
     Common, Instance, Service, Shutdown,
     discovery::Source,
@@ -14,9 +12,6 @@ use kit::{
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use support::{config, start, start_with};
-
-const LONG: Duration = Duration::from_secs(30);
 
 struct Relaying {
     relay: Relay,
@@ -65,7 +60,7 @@ async fn drained(pool: &PgPool) {
     eventually("the outbox is empty", async || states(pool).await.0 == 0).await;
 }
 
-async fn all(queue: &support::Running) -> Vec<Message> {
+async fn all(queue: &crate::support::Running) -> Vec<Message> {
     let mut messages = Vec::new();
     loop {
         let more = queue.receive("tasks", 100, LONG).await;

@@ -1,0 +1,81 @@
+//! The scripts, and how their answers begin.
+
+use kit::messaging::Durability;
+use redis::{FromRedisValue, Script, Value};
+
+use super::reply::{number, text};
+use crate::{Error, disk::Ticket};
+
+macro_rules! scripts {
+    ($($name:ident)*) => {
+        /// Every change of a queue, one script each.
+        pub(super) struct Scripts {
+            $(pub $name: Script,)*
+        }
+
+        impl Scripts {
+            pub fn new() -> Self {
+                Self {
+                    $($name: Script::new(concat!(
+                        include_str!("lua/prelude.lua"),
+                        include_str!(concat!("lua/", stringify!($name), ".lua"))
+                    )),)*
+                }
+            }
+        }
+    };
+}
+
+scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats }
+
+/// What a script answered, behind the class of its queue.
+pub(super) struct Reply {
+    pub durability: Durability,
+    pub ticket: Option<Ticket>,
+    pub values: std::vec::IntoIter<Value>,
+}
+
+impl Reply {
+    /// None when the queue's promise could not have been kept, and so nothing was done.
+    pub fn read(values: Vec<Value>, ticket: Option<Ticket>) -> Result<Option<Self>, Error> {
+        let mut values = values.into_iter();
+        let class = values
+            .next()
+            .ok_or(Error::Unexpected("an answer without a class"))?;
+        let durability = match text(class)?.as_str() {
+            "0" => Durability::Durable,
+            "1" => Durability::Fast,
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            durability,
+            ticket,
+            values,
+        }))
+    }
+
+    pub fn next(&mut self) -> Result<Value, Error> {
+        self.values
+            .next()
+            .ok_or(Error::Unexpected("a short answer"))
+    }
+
+    pub fn word(&mut self) -> Result<String, Error> {
+        text(self.next()?)
+    }
+
+    pub fn number(&mut self) -> Result<u64, Error> {
+        number(self.next()?)
+    }
+
+    pub fn integer(&mut self) -> Result<i64, Error> {
+        i64::from_redis_value(self.next()?).map_err(|_| Error::Unexpected("a number was due"))
+    }
+
+    /// What is left, as places in what was asked for.
+    pub fn places(self) -> Result<Vec<usize>, Error> {
+        self.values
+            .map(|place| number(place).map(|place| place as usize))
+            .collect()
+    }
+}

@@ -1,0 +1,13 @@
+//! What the queue service promises, one promise a test, on a real Redis.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod dead_letters;
+mod delivery;
+mod disk;
+mod ordering;
+mod outbox;
+mod polling;
+mod sending;
+mod support;
+mod surface;
+mod total;
