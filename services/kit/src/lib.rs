@@ -26,6 +26,7 @@ pub mod problem;
 pub mod process;
 pub mod record;
 pub mod redis;
+pub mod retention;
 mod server;
 pub mod service;
 pub mod telemetry;
