@@ -28,7 +28,7 @@ const HEDGE: Duration = Duration::from_millis(300);
 /// How long a write's answer may wait when its caller set no deadline.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much earlier than its caller's deadline a write gives up, so that its answer still arrives.
-const MARGIN: Duration = Duration::from_millis(150);
+pub const MARGIN: Duration = Duration::from_millis(150);
 /// How long a later try may take.
 const LATER_TRY: Duration = Duration::from_secs(2);
 /// The pauses between later tries double from the first to the second of these.

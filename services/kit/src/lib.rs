@@ -6,6 +6,7 @@
 mod admin;
 pub mod caching;
 pub mod client;
+pub mod committer;
 pub mod config;
 pub mod context;
 pub mod description;

@@ -98,7 +98,7 @@ pub(crate) async fn observe(
         route.count(status.as_u16());
         tracing::debug!(target: "access", request_id = context.id.as_ref(), "{method} {path} {}", status.as_u16());
     } else {
-        observer.recorder.finish(&route, &exchange);
+        observer.recorder.finish(&route, &exchange, Instant::now());
     }
     timing::prepend(
         response.headers_mut(),

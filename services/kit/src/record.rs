@@ -177,17 +177,17 @@ impl Recorder {
         Arc::clone(route)
     }
 
-    /// A request was answered.
-    pub fn finish(&self, route: &Route, exchange: &Exchange<'_>) {
+    /// A request was answered, `now`.
+    pub fn finish(&self, route: &Route, exchange: &Exchange<'_>, now: Instant) {
         route.count(exchange.status);
         self.durations[exchange.cache as usize].observe(exchange.elapsed.as_secs_f64());
-        self.log(route, exchange);
+        self.log(route, exchange, now);
     }
 
-    fn log(&self, route: &Route, exchange: &Exchange<'_>) {
+    fn log(&self, route: &Route, exchange: &Exchange<'_>, now: Instant) {
         let failed = exchange.status >= 500;
         let sampler = if failed { &self.failed } else { &self.served };
-        let Some(suppressed) = sampler.admit(Instant::now()) else {
+        let Some(suppressed) = sampler.admit(now) else {
             return;
         };
         let Exchange {

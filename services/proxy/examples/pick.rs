@@ -39,8 +39,9 @@ fn request(pool: &Pool, key: u64) {
         key: Some(key),
         ..Selection::default()
     };
-    if let Ok(mut lease) = pool.pick(black_box(&selection)) {
-        lease.answered(200, None);
+    let now = Instant::now();
+    if let Ok(mut lease) = pool.pick(black_box(&selection), now) {
+        lease.answered(200, None, Instant::now());
     }
 }
 

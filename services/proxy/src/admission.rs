@@ -310,6 +310,12 @@ impl Ticket {
         }
     }
 
+    /// Whether it counts towards the limit: not while there is none.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Says which requests this one is like, such as by the hash of its route. The limit compares latencies within a class, so
     /// that more of a slow route does not look like overload.
     pub fn set_class(&mut self, class: impl FnOnce() -> u64) {

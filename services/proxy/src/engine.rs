@@ -164,11 +164,8 @@ impl Forwarder {
             .extensions
             .get::<Arrival>()
             .is_some_and(|arrival| arrival.is_encrypted);
-        let key = self
-            .pool
-            .hash_on()
-            .and_then(|on| on.key(&head.headers, options.client, options.forwarded));
-        let sticks = self.pool.sticky();
+        let (hash_on, sticks) = self.pool.depends_on();
+        let key = hash_on.and_then(|on| on.key(&head.headers, options.client, options.forwarded));
         let sent = sticks.then(|| sticky::read(&head.headers)).flatten();
         headers::forward_origin(
             &mut head.headers,
@@ -198,7 +195,7 @@ impl Forwarder {
                 key,
                 sticky: sent,
             };
-            let mut lease = match self.pool.pick(&selection) {
+            let mut lease = match self.pool.pick(&selection, Instant::now()) {
                 Ok(lease) => lease,
                 Err(unavailable) => return Err(self.gave_up(last, unavailable)),
             };
@@ -328,6 +325,7 @@ impl Forwarder {
         lease.answered(
             response.status().as_u16(),
             headers::retry_after(response.headers()),
+            Instant::now(),
         );
         let served = Served {
             upstream: lease.name().to_string(),

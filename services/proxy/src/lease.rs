@@ -76,12 +76,12 @@ impl Lease {
         self.sticky
     }
 
-    /// The head of the answer arrived now. A 5xx counts as a failure of the upstream, and so does a 429 for `p2c`, which also
+    /// The head of the answer arrived, `now`. A 5xx counts as a failure of the upstream, and so does a 429 for `p2c`, which also
     /// honours `retry_after`. Only the first verdict counts, but an answer may still [fail](Self::failed) later.
-    pub fn answered(&mut self, status: u16, retry_after: Option<Duration>) {
+    pub fn answered(&mut self, status: u16, retry_after: Option<Duration>, now: Instant) {
         if self.verdict == Verdict::None {
             self.verdict = Verdict::Answered;
-            self.pool.answered(self.attempt, status, retry_after);
+            self.pool.answered(self.attempt, status, retry_after, now);
         }
     }
 

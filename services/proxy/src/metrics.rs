@@ -290,7 +290,9 @@ mod tests {
             endpoint(2, "gateway-2"),
             endpoint(3, "gateway-2"),
         ]);
-        let mut lease = pool.pick(&Selection::default()).unwrap();
+        let mut lease = pool
+            .pick(&Selection::default(), std::time::Instant::now())
+            .unwrap();
         pool.count_retry();
         lease.failed(FailureReason::Reset, &"broken");
         let text_now = text(&registry);

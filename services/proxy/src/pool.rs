@@ -174,8 +174,7 @@ impl Pool {
     ///
     /// Those that are up come first; when there are none, those of which nothing is known yet, then those that are ejected. One
     /// of `avoid` is picked only if nobody else is left and `last_resort` allows it.
-    pub fn pick(&self, selection: &Selection<'_>) -> Result<Lease, Unavailable> {
-        let now = Instant::now();
+    pub fn pick(&self, selection: &Selection<'_>, now: Instant) -> Result<Lease, Unavailable> {
         let mut roster = self.roster();
         let requests = self.shared.requests.swap(0, Ordering::Relaxed);
         if requests > 0 {
@@ -186,17 +185,13 @@ impl Pool {
         Ok(Lease::new(self.clone(), picked?, now))
     }
 
-    /// What of a request [`Selection::key`] is made of; `None` unless the policy hashes.
-    #[must_use]
-    pub fn hash_on(&self) -> Option<Arc<HashOn>> {
-        self.shared.face.load().hash_on.clone()
-    }
-
-    /// Whether clients are to be sent back to the upstream that served them first, by the cookie
+    /// What of a request a pick depends on: what [`Selection::key`] is made of (`None` unless the policy hashes), and whether
+    /// clients are to be sent back to the upstream that served them first, by the cookie
     /// [`STICKY_COOKIE`](crate::STICKY_COOKIE).
     #[must_use]
-    pub fn sticky(&self) -> bool {
-        self.shared.face.load().sticky
+    pub fn depends_on(&self) -> (Option<Arc<HashOn>>, bool) {
+        let face = self.shared.face.load();
+        (face.hash_on.clone(), face.sticky)
     }
 
     /// Asks the retry budget for one retry of a request that was sent; a refusal is counted. One that was never sent needs no
@@ -225,9 +220,14 @@ impl Pool {
         &self.shared.admission
     }
 
-    pub(crate) fn answered(&self, attempt: Attempt, status: u16, retry_after: Option<Duration>) {
-        self.roster()
-            .answered(attempt, status, retry_after, Instant::now());
+    pub(crate) fn answered(
+        &self,
+        attempt: Attempt,
+        status: u16,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
+        self.roster().answered(attempt, status, retry_after, now);
     }
 
     pub(crate) fn failed(

@@ -18,4 +18,13 @@ pub struct Config {
     /// How many passwords are checked at once; each check takes a core and 19 MiB for some tens of milliseconds.
     #[arg(long, env = "RECARGA_PASSWORD_CHECKS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub password_checks: u16,
+    /// How many connections, besides the pool's, commit recharges and boardings in groups. More make the groups smaller.
+    #[arg(long, env = "RECARGA_COMMIT_LANES", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub commit_lanes: u16,
+    /// The most recharges or boardings in one group.
+    #[arg(long, env = "RECARGA_COMMIT_GROUP", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub commit_group: u16,
+    /// The most recharges and boardings that wait for their group; more are refused with 503.
+    #[arg(long, env = "RECARGA_COMMIT_WAITING", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..))]
+    pub commit_waiting: u16,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use kit::Problem;
+use kit::{Problem, committer::Failure};
 
 /// What a call can end with instead of its answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,14 @@ pub enum Error {
     WrongCredentials,
     #[error("Too many sign-ins at once; try again shortly")]
     TooManySignIns,
+    #[error("Too many writes are waiting; try again shortly")]
+    TooManyWrites,
+    #[error("the write was not confirmed")]
+    Uncommitted {
+        failure: kit::committer::Failure,
+        /// It can be repeated without fear.
+        keyed: bool,
+    },
     #[error("a query failed")]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -82,6 +90,8 @@ impl From<Error> for Problem {
             Error::InvalidLimit => Self::invalid("limit", text),
             Error::InvalidCursor => Self::invalid("cursor", text),
             Error::WrongCredentials => Self::unauthorized(text),
+            Error::TooManyWrites => Self::unavailable(text),
+            Error::Uncommitted { failure, keyed } => uncommitted(&failure, keyed),
             Error::TooManySignIns => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(Duration::from_secs(1))
             }
@@ -91,6 +101,29 @@ impl From<Error> for Problem {
                 tracing::error!(error = text, "a request failed");
                 Self::internal()
             }
+        }
+    }
+}
+
+fn uncommitted(failure: &Failure, keyed: bool) -> Problem {
+    match failure {
+        Failure::Unavailable(_) => {
+            tracing::debug!(error = %failure, "a write was not begun or taken back");
+            Problem::unavailable("The database is unavailable; try again shortly")
+        }
+        Failure::Unknown(_) => {
+            tracing::warn!(error = %failure, "a write may have been committed");
+            Problem::unavailable(if keyed {
+                "The connection to the database was lost: whether this was carried out is unknown. Send the same request with \
+                 the same Idempotency-Key again: it is not carried out twice"
+            } else {
+                "The connection to the database was lost: whether this was carried out is unknown. Look at the card's history \
+                 before you repeat it; with an Idempotency-Key it could be repeated without fear"
+            })
+        }
+        Failure::Refused(_) => {
+            tracing::error!(error = %failure, "a write failed");
+            Problem::internal()
         }
     }
 }

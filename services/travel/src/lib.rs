@@ -6,6 +6,7 @@
 
 mod config;
 mod error;
+mod group;
 mod handlers;
 mod keys;
 mod page;
@@ -15,7 +16,10 @@ mod store;
 mod values;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -23,7 +27,11 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use kit::{
-    Instance, Listeners, Service, Shutdown, caching::Invalidator, client::Peer, messaging::Client,
+    Instance, Listeners, Service, Shutdown,
+    caching::Invalidator,
+    client::Peer,
+    committer::{Committer, Limits},
+    messaging::Client,
     outbox::Relay,
 };
 use sqlx::PgPool;
@@ -31,6 +39,7 @@ use utoipa::OpenApi;
 
 pub use config::Config;
 use error::Error;
+use group::CardWork;
 use passwords::Passwords;
 use store::Store;
 
@@ -42,7 +51,8 @@ const CACHE_LIMIT: Duration = Duration::from_secs(5);
 pub struct App {
     store: Store,
     cache: Invalidator,
-    relay: Option<Relay>,
+    committer: Committer<CardWork>,
+    relay: Arc<OnceLock<Relay>>,
     passwords: Passwords,
     instance: Instance,
     now: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
@@ -56,10 +66,28 @@ impl App {
         cache: Invalidator,
         password_checks: u16,
     ) -> Self {
+        Self::limited(instance, pool, cache, password_checks, Limits::default())
+    }
+
+    /// With other limits on how writes are committed together.
+    #[must_use]
+    pub fn limited(
+        instance: &Instance,
+        pool: PgPool,
+        cache: Invalidator,
+        password_checks: u16,
+        limits: Limits,
+    ) -> Self {
+        let relay = Arc::new(OnceLock::new());
+        let work = CardWork {
+            cache: cache.clone(),
+            relay: relay.clone(),
+        };
         Self {
+            committer: Committer::new(instance, (*pool.connect_options()).clone(), limits, work),
             store: Store::new(instance.clone(), pool),
             cache,
-            relay: None,
+            relay,
             passwords: Passwords::new(password_checks),
             instance: instance.clone(),
             now: Arc::new(Utc::now),
@@ -68,8 +96,8 @@ impl App {
 
     /// Has this relay woken after every commit.
     #[must_use]
-    pub fn relay(mut self, relay: Relay) -> Self {
-        self.relay = Some(relay);
+    pub fn relay(self, relay: Relay) -> Self {
+        let _ = self.relay.set(relay);
         self
     }
 
@@ -81,7 +109,7 @@ impl App {
     }
 
     fn wake_relay(&self) {
-        if let Some(relay) = &self.relay {
+        if let Some(relay) = self.relay.get() {
             relay.wake();
         }
     }
@@ -139,7 +167,12 @@ pub async fn run(
     let cache = Invalidator::new(cache);
     instance.spawn(cache.clone().settle(shutdown));
     let relay = Relay::new(instance, pool.clone(), "travel", queue);
-    let app = App::new(instance, pool, cache, config.password_checks).relay(relay);
+    let limits = Limits {
+        lanes: config.commit_lanes,
+        group: usize::from(config.commit_group),
+        waiting: usize::from(config.commit_waiting),
+    };
+    let app = App::limited(instance, pool, cache, config.password_checks, limits).relay(relay);
     service.public(router(app)).run(listeners).await
 }
 

@@ -1,4 +1,4 @@
-//! How every write runs: one stored function, then the cache is told, then the answer; to its end even if the caller
+//! How a write runs by itself: one stored function, then the cache is told, then the answer; to its end even if the caller
 //! leaves in between.
 
 use axum::response::{IntoResponse, Response};
@@ -8,7 +8,7 @@ use kit::{
     timing::timed,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Postgres, pool::PoolConnection};
 use tokio::sync::oneshot;
@@ -30,15 +30,8 @@ pub trait Write: Send + Sync + 'static {
     /// The values asked for in a fixed order: two bodies that mean the same are the same.
     fn canonical(&self) -> Vec<String>;
 
-    /// Calls the stored function.
-    fn call(
-        &self,
-        connection: &mut PgConnection,
-        claim: &Claim,
-    ) -> impl Future<Output = Result<Written, sqlx::Error>> + Send;
-
     /// What an outcome means.
-    fn judge(&self, outcome: &str, reply: Value) -> Result<Self::Reply, Error>;
+    fn judge(&self, outcome: &str, reply: &RawValue) -> Result<Self::Reply, Error>;
 
     /// The cache keys that a success makes stale.
     fn stale(&self, reply: &Self::Reply) -> Vec<String>;
@@ -47,11 +40,21 @@ pub trait Write: Send + Sync + 'static {
     fn perhaps_stale(&self) -> Vec<String>;
 }
 
+/// One that is committed by itself.
+pub trait Single: Write {
+    /// Calls the stored function.
+    fn call(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+    ) -> impl Future<Output = Result<Written, sqlx::Error>> + Send;
+}
+
 /// What a write came to, and whether it had done so before.
 #[derive(Debug)]
 pub struct Answer<R> {
-    result: Result<R, Error>,
-    replayed: bool,
+    pub result: Result<R, Error>,
+    pub replayed: bool,
 }
 
 impl<R> Answer<R> {
@@ -69,19 +72,33 @@ impl<R> Answer<R> {
     }
 }
 
+/// What makes a write recognisable when it is repeated.
+pub fn claim<W: Write>(caller: &Caller, key: IdempotencyKey, write: &W) -> Claim {
+    Claim {
+        caller: caller.scope().to_owned(),
+        key: key.0,
+        body_hash: hash(&write.canonical()),
+    }
+}
+
+/// What a stored function's answer means.
+pub fn judge<W: Write>(write: &W, written: &Written) -> Result<W::Reply, Error> {
+    match written.outcome.as_str() {
+        "in_progress" => Err(Error::KeyInProgress),
+        "key_reused" => Err(Error::KeyReused),
+        outcome => write.judge(outcome, &written.reply),
+    }
+}
+
 /// Runs a write. A caller that leaves before there is a connection leaves nothing behind; after that the write runs to
 /// its end, because what was committed must also be invalidated.
-pub async fn execute<W: Write>(
+pub async fn execute<W: Single>(
     app: &App,
     caller: &Caller,
     key: IdempotencyKey,
     write: W,
 ) -> Result<Answer<W::Reply>, Error> {
-    let claim = Claim {
-        caller: caller.scope().to_owned(),
-        key: key.0,
-        body_hash: hash(&write.canonical()),
-    };
+    let claim = claim(caller, key, &write);
     let connection = app.store.connection().await?;
     let (answer, answered) = oneshot::channel();
     let work = {
@@ -98,7 +115,7 @@ pub async fn execute<W: Write>(
     answered.await.unwrap_or(Err(Error::Interrupted))
 }
 
-async fn commit<W: Write>(
+async fn commit<W: Single>(
     app: &App,
     mut connection: PoolConnection<Postgres>,
     claim: &Claim,
@@ -114,11 +131,7 @@ async fn commit<W: Write>(
     };
     // Others wait for it, and telling the cache may take a while.
     drop(connection);
-    let result = match written.outcome.as_str() {
-        "in_progress" => Err(Error::KeyInProgress),
-        "key_reused" => Err(Error::KeyReused),
-        outcome => write.judge(outcome, written.reply),
-    };
+    let result = judge(write, &written);
     if let Ok(reply) = &result {
         // Also of a replay: the first run may have died between its commit and this.
         let forgotten = timed("cache", app.cache.invalidate(&write.stale(reply))).await;
@@ -134,8 +147,8 @@ async fn commit<W: Write>(
 }
 
 /// Reads the reply of a success.
-pub fn read_reply<R: DeserializeOwned>(outcome: &str, reply: Value) -> Result<R, Error> {
-    serde_json::from_value(reply).map_err(|error| Error::UnexpectedReply {
+pub fn read_reply<R: DeserializeOwned>(outcome: &str, reply: &RawValue) -> Result<R, Error> {
+    serde_json::from_str(reply.get()).map_err(|error| Error::UnexpectedReply {
         outcome: outcome.to_owned(),
         reason: error.to_string(),
     })

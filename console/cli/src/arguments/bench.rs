@@ -25,6 +25,8 @@ pub enum Measure {
     Queue(Queue),
     /// Far more requests than can be answered, with admission off and on.
     Overload(Overload),
+    /// Whether any reader of the lab here sees a balance from before a recharge that was answered. Exit code 1 if one does.
+    Freshness(Freshness),
     /// One GET over and over, against anything on this machine that speaks HTTP/1.1.
     Url(Single),
 }
@@ -180,6 +182,31 @@ pub struct Overload {
     /// Write the table to this file too, as Markdown.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Freshness {
+    /// Reads that must have been answered at least.
+    #[arg(long, default_value_t = 100_000)]
+    pub reads: u64,
+    /// Stop, kill and bring back gateways, the cache and its Redis meanwhile: the private ones of the lab in this folder.
+    #[arg(long)]
+    pub faults: bool,
+    /// Rounds of nine faults, with --faults. Reading goes on until all are over.
+    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Connections that read, at each gateway.
+    #[arg(long, default_value_t = 8, value_parser = value_parser!(u16).range(1..=256))]
+    pub readers: u16,
+    /// Connections that recharge, each cards of its own.
+    #[arg(long, default_value_t = 4, value_parser = value_parser!(u16).range(1..=16))]
+    pub writers: u16,
+    /// How long each of them waits between two recharges.
+    #[arg(long, default_value = "5ms", value_parser = duration)]
+    pub pause: Duration,
+    /// The result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use crate::{
 /// What the slow gateway adds to every request, in milliseconds.
 const LATENCY_MS: u64 = 200;
 /// Requests that make a window: enough that chance moves a share by a few percent only.
-const WINDOW: u64 = 600;
+const WINDOW: u64 = 2_000;
 
 /// A lab with clients, and one gateway that may become slow.
 struct Scene {
@@ -102,4 +102,13 @@ async fn two_choices_leave_a_slow_gateway_little() {
     );
     let third_of_fair = 1.0 / 9.0;
     assert!(share(&after) < third_of_fair, "{:?}", after.gateways);
+    // What it still gets, to see whether it has recovered, is too little to be seen in the 99th percentile. On a busy machine
+    // that may be high before, and then twice as high is no more than as it should be.
+    let bound = (2 * before.quantile(0.99)).max(std::time::Duration::from_millis(LATENCY_MS));
+    assert!(
+        after.quantile(0.99) < bound,
+        "p99 {:?} before, {:?} after",
+        before.quantile(0.99),
+        after.quantile(0.99)
+    );
 }

@@ -158,7 +158,9 @@ async fn one_that_is_drained_gets_nothing_new_until_it_is_taken_back() {
         call(&pools, "PUT", &path, json!({"drain": drain})).await
     };
     let picked = || {
-        let lease = pools[0].pick(&Selection::default()).unwrap();
+        let lease = pools[0]
+            .pick(&Selection::default(), std::time::Instant::now())
+            .unwrap();
         lease.name().to_string()
     };
     let (status, body) = put("gateway-1", true).await;

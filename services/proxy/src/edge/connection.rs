@@ -43,7 +43,11 @@ pub(super) struct Connection<S, H> {
     pub up: Outgoing,
     pub down: Outgoing,
     pub timer: Timer,
+    /// When the last answer was done; the wait for the next request began then.
+    pub idle_since: Instant,
+    /// Wakes the connection when it should end. Polled once: whether it has to end is told by the worker's flag.
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_listening: bool,
 }
 
 /// What came instead of a head.
@@ -69,7 +73,8 @@ pub(super) enum After {
 impl<S: Stream, H: Hooks> Connection<S, H> {
     pub fn new(stream: S, peer: Peer, edge: Arc<Edge<H>>, worker: Arc<Worker>) -> Self {
         let stopping = Box::pin(worker.stopping.clone().cancelled_owned());
-        let timer = Timer::new(Instant::now(), edge.settings.head_timeout);
+        let now = Instant::now();
+        let timer = Timer::new(now, edge.settings.head_timeout);
         Self {
             stream,
             peer,
@@ -82,7 +87,9 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             up: Outgoing::default(),
             down: Outgoing::default(),
             timer,
+            idle_since: now,
             stopping,
+            is_listening: false,
         }
     }
 
@@ -100,14 +107,16 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     }
                 }
                 Next::Http2 => {
-                    http2::serve(
-                        self.stream,
-                        self.inbound,
-                        self.peer,
-                        self.edge,
-                        &self.worker,
-                    )
-                    .await;
+                    let Self {
+                        stream,
+                        inbound,
+                        peer,
+                        edge,
+                        worker,
+                        ..
+                    } = self;
+                    // On the heap: its room would otherwise be part of every connection's.
+                    Box::pin(http2::serve(stream, inbound, peer, edge, &worker)).await;
                     return;
                 }
                 Next::Refused(reason) => {
@@ -140,7 +149,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 began = true;
                 self.edge.settings.head_timeout
             };
-            self.timer.set(Instant::now() + patience);
+            self.timer.set(self.idle_since + patience);
         }
         loop {
             if !self.inbound.is_empty() {
@@ -165,7 +174,9 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 stream,
                 inbound,
                 timer,
+                worker,
                 stopping,
+                is_listening,
                 ..
             } = self;
             let next = std::future::poll_fn(|context| {
@@ -180,7 +191,10 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     Poll::Ready(Err(_)) => return Poll::Ready(Some(Next::End)),
                     Poll::Pending => {}
                 }
-                if inbound.is_empty() && stopping.as_mut().poll(context).is_ready() {
+                if !*is_listening {
+                    *is_listening = stopping.as_mut().poll(context).is_pending();
+                }
+                if inbound.is_empty() && worker.is_stopping.load(Ordering::Relaxed) {
                     return Poll::Ready(Some(Next::End));
                 }
                 timer.poll(context).map(|()| {

@@ -46,7 +46,8 @@ struct Judge<'a, H> {
     ticket: &'a mut Ticket,
     /// The cookie's value, when it is to be set.
     stick: Option<u64>,
-    answered: bool,
+    /// When the answer's head came.
+    answered: Option<Instant>,
 }
 
 impl<H: Hooks> Answering for Judge<'_, H> {
@@ -59,11 +60,12 @@ impl<H: Hooks> Answering for Judge<'_, H> {
         close: bool,
         out: &mut Vec<u8>,
     ) {
-        self.answered = true;
+        let now = Instant::now();
+        self.answered = Some(now);
         self.ticket.finish(outcome(head.status));
         self.lease
-            .answered(head.status, facts::retry_after(head, bytes));
-        let elapsed = facts.started.elapsed();
+            .answered(head.status, facts::retry_after(head, bytes), now);
+        let elapsed = now.saturating_duration_since(facts.started);
         facts.write_answer(head, bytes, mode, close, elapsed, out);
         if let Some(value) = self.stick {
             let value = sticky::encode(value);
@@ -80,8 +82,17 @@ impl<H: Hooks> Answering for Judge<'_, H> {
             cache: facts::cache_label(head, bytes),
             elapsed,
         };
-        self.recorder.finish(self.route, &exchange);
+        self.recorder.finish(self.route, &exchange, now);
     }
+}
+
+/// What holds for all attempts at one request.
+struct Attempts {
+    repeatable: Repeatable,
+    deadline: Instant,
+    sticky: bool,
+    /// When the first begins.
+    now: Instant,
 }
 
 impl<S: Stream, H: Hooks> Connection<S, H> {
@@ -104,10 +115,10 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
 
         let pool = &edge.pool;
         pool.count_request();
-        self.facts.key = pool
-            .hash_on()
-            .and_then(|on| facts::key(&on, &self.head, &self.inbound, self.peer));
-        if pool.sticky() {
+        let (hash_on, sticky) = pool.depends_on();
+        self.facts.key =
+            hash_on.and_then(|on| facts::key(&on, &self.head, &self.inbound, self.peer));
+        if sticky {
             self.facts.sticky = facts::sticky_value(&self.head, &self.inbound);
         }
         self.up.clear();
@@ -117,10 +128,12 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         let priority = self.priority();
         self.inbound.drain(..self.head.length);
 
-        if let Some(after) = self.injected(route, deadline).await {
-            return after;
-        }
+        let mut waited = match self.injected(route, deadline).await {
+            Ok(waited) => waited,
+            Err(after) => return after,
+        };
         if self.head.expects_continue && self.inbound.is_empty() && framing != Framing::None {
+            waited = true;
             self.down.clear();
             self.down.bytes.extend_from_slice(CONTINUE);
             if !self.flush().await {
@@ -145,11 +158,24 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         };
 
         let mut ticket = match pool.admission().acquire(priority, deadline).await {
-            Ok(ticket) => ticket,
+            Ok(ticket) => {
+                waited |= kept != Some(0) || ticket.is_counted();
+                ticket
+            }
             Err(shed) => return self.answer_shed(&shed, route, &passing).await,
         };
         ticket.set_class(|| class_of(self.facts.method.as_str(), &self.facts.path));
-        self.attempts(route, &body, &mut passing, repeatable, deadline, ticket)
+        let attempts = Attempts {
+            repeatable,
+            deadline,
+            sticky,
+            now: if waited {
+                Instant::now()
+            } else {
+                self.facts.started
+            },
+        };
+        self.attempts(route, &body, &mut passing, attempts, ticket)
             .await
     }
 
@@ -159,10 +185,15 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         route: &Route,
         body: &[u8],
         passing: &mut RequestBody,
-        repeatable: Repeatable,
-        deadline: Instant,
+        attempts: Attempts,
         mut ticket: Ticket,
     ) -> After {
+        let Attempts {
+            repeatable,
+            deadline,
+            sticky,
+            mut now,
+        } = attempts;
         let edge = Arc::clone(&self.edge);
         let pool = &edge.pool;
         let head_length = self.up.bytes.len();
@@ -177,7 +208,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 key: self.facts.key,
                 sticky: self.facts.sticky,
             };
-            let mut lease = match pool.pick(&selection) {
+            let mut lease = match pool.pick(&selection, now) {
                 Ok(lease) => lease,
                 Err(unavailable) => {
                     let gave_up = last.unwrap_or_else(|| nobody(pool, unavailable));
@@ -193,7 +224,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             let kept = if distrust_idle {
                 None
             } else {
-                self.worker.upstreams.take(address)
+                self.worker.upstreams.take(address, now)
             };
             let upstream = if let Some(upstream) = kept {
                 edge.metrics.upstream_reuses.inc();
@@ -202,9 +233,11 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 let limit = edge
                     .settings
                     .connect_timeout
-                    .min(deadline.saturating_duration_since(Instant::now()));
+                    .min(deadline.saturating_duration_since(now));
                 edge.metrics.upstream_connects.inc();
-                upstreams::connect(address, limit).await
+                let made = upstreams::connect(address, limit).await;
+                now = Instant::now();
+                made
             };
             let mut upstream = match upstream {
                 Ok(upstream) => upstream,
@@ -223,6 +256,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     };
                     if again {
                         last = Some(gave_up);
+                        now = Instant::now();
                         continue;
                     }
                     drop(ticket);
@@ -231,13 +265,13 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             };
             self.up.rewind(head_length);
             self.up.bytes.reserve(END + body.len());
-            let remaining = deadline.saturating_duration_since(Instant::now());
+            let remaining = deadline.saturating_duration_since(now);
             let owner = any_sent.then(|| edge.instance.name());
             let host = (!self.facts.has_host).then_some(address);
             end_request(host, remaining, owner, &mut self.up.bytes);
             self.up.bytes.extend_from_slice(body);
 
-            let stick = (pool.sticky() && self.facts.sticky != Some(lease.sticky_value()))
+            let stick = (sticky && self.facts.sticky != Some(lease.sticky_value()))
                 .then(|| lease.sticky_value());
             let mut judge = Judge {
                 hooks: &edge.hooks,
@@ -246,7 +280,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 lease,
                 ticket: &mut ticket,
                 stick,
-                answered: false,
+                answered: None,
             };
             let ending = self
                 .relay(&mut upstream, passing, &mut judge, deadline)
@@ -257,11 +291,15 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 ..
             } = judge;
             let (failure, gave_up) = match ending {
-                Ending::Answered { reusable, closing } => {
+                Ending::Answered {
+                    reusable,
+                    closing,
+                    at_once,
+                } => {
+                    let now = answered.filter(|_| at_once).unwrap_or_else(Instant::now);
+                    self.idle_since = now;
                     if reusable {
-                        self.worker
-                            .upstreams
-                            .put(address, upstream.stream, Instant::now());
+                        self.worker.upstreams.put(address, upstream.stream, now);
                     }
                     drop(lease);
                     let body_left = !passing.is_done();
@@ -286,7 +324,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 }
                 Ending::BadBody(refusal) => {
                     lease.abandoned();
-                    return if answered {
+                    return if answered.is_some() {
                         After::Abort
                     } else {
                         self.refuse(refusal.into()).await
@@ -295,7 +333,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 Ending::TooLarge => {
                     lease.abandoned();
                     edge.metrics.refused_for(Reason::BODY_TOO_LARGE.label);
-                    if answered {
+                    if answered.is_some() {
                         return After::Abort;
                     }
                     let limit = usize::try_from(edge.settings.body_limit).unwrap_or(usize::MAX);
@@ -375,6 +413,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 return self.answer_gave_up(gave_up, route, passing).await;
             }
             last = Some(gave_up);
+            now = Instant::now();
         }
     }
 
@@ -412,15 +451,15 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         ending
     }
 
-    /// What the operator has broken on purpose.
-    async fn injected(&mut self, route: &Route, deadline: Instant) -> Option<After> {
+    /// What the operator has broken on purpose. Without an answer: whether it took time.
+    async fn injected(&mut self, route: &Route, deadline: Instant) -> Result<bool, After> {
         let effect = self.edge.instance.faults().effect(
             &self.facts.path,
             self.facts.started,
             rand::random::<f64>,
         );
         if effect == Effect::default() {
-            return None;
+            return Ok(false);
         }
         let pause = if effect.hang {
             Duration::from_hours(1)
@@ -430,17 +469,16 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         let late = Instant::now() + pause > deadline;
         tokio::time::sleep_until(deadline.min(Instant::now() + pause).into()).await;
         if effect.refuse {
-            return Some(After::Abort);
+            return Err(After::Abort);
         }
         let problem = match effect.error {
             _ if late => Problem::timed_out("The deadline passed before there was an answer"),
             Some(status) => Problem::new(status, "A fault was injected here on purpose"),
-            None => return None,
+            None => return Ok(true),
         };
-        Some(
-            self.answer_problem(problem, Some(route), After::Linger)
-                .await,
-        )
+        Err(self
+            .answer_problem(problem, Some(route), After::Linger)
+            .await)
     }
 
     /// Operators come first. Who knows the operator's token is one; the word never leaves this hop.

@@ -149,9 +149,9 @@ impl Facts {
         });
         let host = head.host(bytes);
         if is_absolute && let Some(host) = host {
-            encode::field("host", host, out);
+            encode::parsed_field(b"host: ", host, out);
         }
-        encode::field("x-request-id", self.id.as_bytes(), out);
+        encode::parsed_field(b"x-request-id: ", self.id.as_bytes(), out);
         out.extend_from_slice(b"x-forwarded-for: ");
         if peer.is_trusted {
             for field in head
@@ -166,13 +166,17 @@ impl Facts {
         write_address(peer.address.ip().to_canonical(), out);
         out.extend_from_slice(b"\r\n");
         if !(peer.is_trusted && head.find(Kind::XForwardedProto).is_some()) {
-            let scheme: &[u8] = if peer.is_encrypted { b"https" } else { b"http" };
-            encode::field("x-forwarded-proto", scheme, out);
+            let line: &[u8] = if peer.is_encrypted {
+                b"x-forwarded-proto: https\r\n"
+            } else {
+                b"x-forwarded-proto: http\r\n"
+            };
+            out.extend_from_slice(line);
         }
         if let Some(host) = host
             && !(peer.is_trusted && head.find(Kind::XForwardedHost).is_some())
         {
-            encode::field("x-forwarded-host", host, out);
+            encode::parsed_field(b"x-forwarded-host: ", host, out);
         }
         if head.framing == Framing::Chunked {
             encode::field("transfer-encoding", b"chunked", out);
@@ -195,17 +199,22 @@ impl Facts {
         elapsed: Duration,
         out: &mut Vec<u8>,
     ) {
-        out.extend_from_slice(b"HTTP/1.1 ");
-        encode::decimal(u64::from(head.status), out);
-        out.push(b' ');
-        out.extend_from_slice(head.reason(bytes));
-        out.extend_from_slice(b"\r\n");
+        let reason = head.reason(bytes);
+        if (head.status, reason) == (200, b"OK") {
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        } else {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            encode::decimal(u64::from(head.status), out);
+            out.push(b' ');
+            out.extend_from_slice(reason);
+            out.extend_from_slice(b"\r\n");
+        }
         copy_fields(bytes, &head.fields, out, |field| match field.kind {
             Kind::Internal | Kind::ServerTiming | Kind::RequestId | Kind::AccessControl => false,
             Kind::TimingAllowOrigin => self.origin.is_empty(),
             kind => !kind.is_hop_by_hop(),
         });
-        encode::field("x-request-id", self.id.as_bytes(), out);
+        encode::parsed_field(b"x-request-id: ", self.id.as_bytes(), out);
         out.extend_from_slice(b"server-timing: balancer;dur=");
         write_milliseconds(elapsed, out);
         for field in head

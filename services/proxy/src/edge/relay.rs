@@ -33,6 +33,8 @@ pub(super) enum Ending {
         reusable: bool,
         /// Whether the client was told that its connection ends now.
         closing: bool,
+        /// Whether all of it came with its head.
+        at_once: bool,
     },
     /// The upstream agreed to another protocol; its head is with the client, or on its way.
     Upgraded { early: Vec<u8> },
@@ -135,6 +137,7 @@ pub(super) struct Relay<'a, S, A> {
     state: State,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct State {
     phase: Phase,
     head: ResponseHead,
@@ -152,6 +155,8 @@ struct State {
     /// The upstream takes no more of the request; it may still answer.
     deaf: Option<io::Error>,
     upgraded: Option<Vec<u8>>,
+    /// All of the answer came with its head.
+    at_once: bool,
     body_since: Option<Instant>,
 }
 
@@ -208,6 +213,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
                 broken: None,
                 deaf: None,
                 upgraded: None,
+                at_once: false,
                 body_since: None,
             },
         }
@@ -220,21 +226,15 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        loop {
-            let went_up = match self.pump_request(context) {
-                Ok(progress) => progress,
-                Err(ending) => return Poll::Ready(ending),
-            };
-            let came_down = match self.pump_answer(context) {
-                Ok(progress) => progress,
-                Err(ending) => return Poll::Ready(ending),
-            };
-            if matches!(self.state.phase, Phase::End) && self.down.is_empty() {
-                return Poll::Ready(self.finished());
-            }
-            if !went_up && !came_down {
-                break;
-            }
+        // Each goes on until it has to wait, and neither waits for the other.
+        if let Err(ending) = self.pump_request(context) {
+            return Poll::Ready(ending);
+        }
+        if let Err(ending) = self.pump_answer(context) {
+            return Poll::Ready(ending);
+        }
+        if matches!(self.state.phase, Phase::End) && self.down.is_empty() {
+            return Poll::Ready(self.finished());
         }
         if let Err(ending) = self.watch_client(context) {
             return Poll::Ready(ending);
@@ -256,6 +256,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
             closing: self.state.closing,
             // An upstream that answered before it had the whole request would take the rest for the next one.
             reusable: self.state.upstream_stays && self.up.is_empty() && self.body.is_done(),
+            at_once: self.state.at_once,
         }
     }
 
@@ -279,25 +280,24 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
     }
 
     /// Sends what is there of the request, reads more of it from the client when there is room.
-    fn pump_request(&mut self, context: &mut Context<'_>) -> Result<bool, Ending> {
-        let mut progress = false;
+    fn pump_request(&mut self, context: &mut Context<'_>) -> Result<(), Ending> {
         if self.state.deaf.is_some() {
-            return Ok(false);
+            return Ok(());
         }
         loop {
             if !self.up.is_empty() {
                 match self.up.poll_flush(self.upstream, context) {
-                    Poll::Ready(Ok(())) => progress = true,
+                    Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => {
                         // It may have answered before it closed.
                         self.state.deaf = Some(error);
-                        return Ok(true);
+                        return Ok(());
                     }
-                    Poll::Pending => return Ok(progress),
+                    Poll::Pending => return Ok(()),
                 }
             }
             if self.body.is_done() {
-                return Ok(progress);
+                return Ok(());
             }
             self.up.clear();
             self.take_body()?;
@@ -306,7 +306,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
             }
             match poll_append(self.client, context, self.inbound) {
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Ending::ClientGone),
-                Poll::Ready(Ok(_)) => progress = true,
+                Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
                     if self.state.body_since.is_none() && matches!(self.state.phase, Phase::Head) {
                         let now = Instant::now();
@@ -314,7 +314,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
                         self.timer
                             .set(self.bounds.deadline.min(now + self.bounds.body_stall));
                     }
-                    return Ok(progress);
+                    return Ok(());
                 }
             }
         }
@@ -360,19 +360,18 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
     }
 
     /// Reads from the upstream while the client takes what is there.
-    fn pump_answer(&mut self, context: &mut Context<'_>) -> Result<bool, Ending> {
-        let mut progress = false;
+    fn pump_answer(&mut self, context: &mut Context<'_>) -> Result<(), Ending> {
         loop {
             if !self.down.is_empty() {
                 match self.down.poll_flush(self.client, context) {
-                    Poll::Ready(Ok(())) => progress = true,
+                    Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Err(Ending::ClientGone),
-                    Poll::Pending => return Ok(progress),
+                    Poll::Pending => return Ok(()),
                 }
             }
             self.down.clear();
             if matches!(self.state.phase, Phase::End) {
-                return Ok(progress);
+                return Ok(());
             }
             let Self {
                 client,
@@ -405,9 +404,8 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
                 }
             });
             match read {
-                Poll::Pending => return Ok(progress),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(Read::Some)) => {
-                    progress = true;
                     if matches!(self.state.phase, Phase::Body) {
                         self.timer.set(Instant::now() + self.bounds.stall_limit);
                     }
@@ -415,12 +413,8 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
                 Poll::Ready(Ok(Read::Failed(ending))) => return Err(ending),
                 Poll::Ready(Ok(Read::End)) => {
                     self.ended(io::ErrorKind::UnexpectedEof.into())?;
-                    progress = true;
                 }
-                Poll::Ready(Err(error)) => {
-                    self.broke(error)?;
-                    progress = true;
-                }
+                Poll::Ready(Err(error)) => self.broke(error)?,
             }
         }
     }
@@ -535,7 +529,9 @@ impl<S: Stream, A: Answering> Parts<'_, S, A> {
                         self.state.head.keep_alive && !self.state.until_close;
                     self.write_head(head);
                     self.state.phase = Phase::Body;
-                    return self.take_body(rest, context);
+                    self.take_body(rest, context)?;
+                    self.state.at_once = matches!(self.state.phase, Phase::End);
+                    return Ok(());
                 }
             }
         }

@@ -34,11 +34,13 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             timer,
             ..
         } = self;
-        std::future::poll_fn(|context| match down.poll_flush(stream, context) {
+        let taken = std::future::poll_fn(|context| match down.poll_flush(stream, context) {
             Poll::Ready(result) => Poll::Ready(result.is_ok()),
             Poll::Pending => timer.poll(context).map(|()| false),
         })
-        .await
+        .await;
+        self.idle_since = Instant::now();
+        taken
     }
 
     pub(super) async fn refuse(&mut self, reason: Reason) -> After {
@@ -84,19 +86,20 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         if self.facts.method != Method::HEAD {
             out.extend_from_slice(&body);
         }
+        let now = Instant::now();
         let exchange = Exchange {
             id: &self.facts.id,
             method: self.facts.method.as_str(),
             path: &self.facts.path,
             status: status.as_u16(),
             cache: CacheLabel::None,
-            elapsed: self.facts.started.elapsed(),
+            elapsed: now.saturating_duration_since(self.facts.started),
         };
         if let Some(route) = route {
-            self.edge.recorder.finish(route, &exchange);
+            self.edge.recorder.finish(route, &exchange, now);
         } else {
             let route = self.edge.recorder.route("refused");
-            self.edge.recorder.finish(&route, &exchange);
+            self.edge.recorder.finish(&route, &exchange, now);
         }
         if self.flush().await {
             after

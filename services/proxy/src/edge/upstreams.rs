@@ -1,7 +1,6 @@
 //! A worker's connections to upstreams: those that wait for a request, and the making of new ones.
 
 use std::{
-    collections::HashMap,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -33,7 +32,8 @@ struct Idle {
 /// The unused connections of one worker. The one used last is used first, so that those too many grow old and go.
 #[derive(Debug)]
 pub(super) struct Upstreams {
-    idle: Mutex<HashMap<SocketAddr, Vec<Idle>>>,
+    /// By address; a role has few instances, so that looking through them is quicker than hashing.
+    idle: Mutex<Vec<(SocketAddr, Vec<Idle>)>>,
     most: usize,
     longest: Duration,
     gauge: Gauge,
@@ -50,12 +50,13 @@ impl Upstreams {
     }
 
     /// A connection that is there and, as far as this process knows, still open.
-    pub fn take(&self, address: SocketAddr) -> Option<Upstream> {
+    pub fn take(&self, address: SocketAddr, now: Instant) -> Option<Upstream> {
         let mut idle = self.idle();
-        let list = idle.get_mut(&address)?;
+        let (_, list) = idle.iter_mut().find(|(known, _)| *known == address)?;
         while let Some(mut candidate) = list.pop() {
             self.gauge.dec();
-            if candidate.since.elapsed() < self.longest && is_quiet(&mut candidate.stream) {
+            let waited = now.saturating_duration_since(candidate.since);
+            if waited < self.longest && is_quiet(&mut candidate.stream) {
                 return Some(Upstream {
                     stream: candidate.stream,
                     is_reused: true,
@@ -68,7 +69,12 @@ impl Upstreams {
     /// Keeps a connection whose last answer was read to its end.
     pub fn put(&self, address: SocketAddr, stream: TcpStream, now: Instant) {
         let mut idle = self.idle();
-        let list = idle.entry(address).or_default();
+        let known = idle.iter().position(|(known, _)| *known == address);
+        let position = known.unwrap_or_else(|| {
+            idle.push((address, Vec::new()));
+            idle.len() - 1
+        });
+        let (_, list) = &mut idle[position];
         if list.len() < self.most {
             list.push(Idle { stream, since: now });
             self.gauge.inc();
@@ -78,7 +84,7 @@ impl Upstreams {
     /// Closes what has waited for too long.
     pub fn sweep(&self, now: Instant) {
         let longest = self.longest;
-        self.idle().retain(|_, list| {
+        self.idle().retain_mut(|(_, list)| {
             let before = list.len();
             list.retain(|idle| now.saturating_duration_since(idle.since) < longest);
             self.gauge
@@ -90,12 +96,12 @@ impl Upstreams {
     /// Forgets every connection.
     pub fn clear(&self) {
         let mut idle = self.idle();
-        let count: usize = idle.values().map(Vec::len).sum();
+        let count: usize = idle.iter().map(|(_, list)| list.len()).sum();
         self.gauge.dec_by(i64::try_from(count).unwrap_or(0));
         idle.clear();
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(SocketAddr, Vec<Idle>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,10 +172,10 @@ mod tests {
             upstreams.put(address, stream, now);
         }
         assert_eq!(gauge.get(), 3);
-        let taken = upstreams.take(address).expect("the good one");
+        let taken = upstreams.take(address, now).expect("the good one");
         assert_eq!(taken.stream.local_addr().unwrap().port(), port);
         assert!(taken.is_reused);
-        assert!(upstreams.take(address).is_none());
+        assert!(upstreams.take(address, now).is_none());
         assert_eq!(gauge.get(), 0);
     }
 

@@ -26,9 +26,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Worker {
     pub upstreams: Upstreams,
-    /// Connections should end when they are next idle.
+    /// Connections should end when they are next idle. Cancelled after the flag is set.
     pub stopping: CancellationToken,
-    /// The same as a flag, for whoever only looks: once a request, so it must cost nothing.
+    /// The same as a flag, for whoever only looks: several times a request, so it must cost nothing.
     pub is_stopping: AtomicBool,
     pub tasks: TaskTracker,
 }
@@ -122,7 +122,7 @@ async fn work<H: Hooks>(
             settings.idle_timeout,
             edge.metrics.upstream_idle.clone(),
         ),
-        stopping: stopping.clone(),
+        stopping: CancellationToken::new(),
         is_stopping: AtomicBool::new(false),
         tasks: TaskTracker::new(),
     });
@@ -130,6 +130,7 @@ async fn work<H: Hooks>(
     tokio::spawn(async move {
         stopping.cancelled().await;
         told.is_stopping.store(true, Ordering::Relaxed);
+        told.stopping.cancel();
     });
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -167,16 +168,28 @@ async fn serve<H: Hooks>(
     };
     match &edge.settings.tls {
         None => Connection::new(stream, peer, edge, worker).serve().await,
+        // On the heap: its room would otherwise be part of every connection's.
         Some(tls) => {
             let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(tls));
-            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Connection::new(stream, peer, edge, worker).serve().await,
-                Ok(Err(error)) => {
-                    edge.metrics.refused_for("tls_handshake");
-                    tracing::debug!(error = %error, peer = %address, "no TLS with this client");
-                }
-                Err(_) => edge.metrics.refused_for("tls_handshake_timeout"),
-            }
+            Box::pin(secure(acceptor, stream, peer, edge, worker)).await;
         }
+    }
+}
+
+/// The same inside of TLS.
+async fn secure<H: Hooks>(
+    acceptor: tokio_rustls::TlsAcceptor,
+    stream: TcpStream,
+    peer: Peer,
+    edge: Arc<Edge<H>>,
+    worker: Arc<Worker>,
+) {
+    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Connection::new(stream, peer, edge, worker).serve().await,
+        Ok(Err(error)) => {
+            edge.metrics.refused_for("tls_handshake");
+            tracing::debug!(error = %error, peer = %peer.address, "no TLS with this client");
+        }
+        Err(_) => edge.metrics.refused_for("tls_handshake_timeout"),
     }
 }

@@ -145,6 +145,12 @@ pub(super) fn connection(
             continue;
         }
         let value = fields[index].value(bytes);
+        // What nearly everybody says.
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
+            count += 1;
+            continue;
+        }
         for option in value.split(|byte| *byte == b',').map(trim) {
             count += 1;
             if count > MOST_OPTIONS {

@@ -26,7 +26,7 @@ fn three() -> Pool {
 }
 
 fn pick(pool: &Pool) -> Option<Lease> {
-    pool.pick(&Selection::default()).ok()
+    pool.pick(&Selection::default(), Instant::now()).ok()
 }
 
 fn observe(pool: &Pool, name: &str, observation: Observation) {
@@ -115,7 +115,7 @@ fn a_repeat_goes_elsewhere_and_back_only_as_a_last_resort() {
             last_resort,
             ..Selection::default()
         };
-        pool.pick(&selection)
+        pool.pick(&selection, Instant::now())
     };
     let elsewhere = avoiding(&ids[..2], false).expect("there is a third");
     assert_eq!(elsewhere.id(), ids[2]);

@@ -9,17 +9,17 @@ use kit::{
     problem::ProblemBody,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sqlx::PgConnection;
+use serde_json::value::RawValue;
 
 use crate::{
     App,
     error::Error,
+    group::{self, Grouped},
     keys,
     responses::{Always, SignedIn, WithBody},
-    store::{Claim, Written},
+    store::CardWrite,
     values::{CardId, Pesos, RouteId, StationId, TripId, UserId},
-    write::{self, Write, read_reply, unknown_outcome},
+    write::{Write, read_reply, unknown_outcome},
 };
 
 /// A boarding that is asked for.
@@ -71,22 +71,7 @@ impl Write for BoardRequest {
         ]
     }
 
-    async fn call(
-        &self,
-        connection: &mut PgConnection,
-        claim: &Claim,
-    ) -> Result<Written, sqlx::Error> {
-        Written::board(
-            connection,
-            claim,
-            self.card_id,
-            self.route_id,
-            self.station_id,
-        )
-        .await
-    }
-
-    fn judge(&self, outcome: &str, reply: Value) -> Result<Boarding, Error> {
+    fn judge(&self, outcome: &str, reply: &RawValue) -> Result<Boarding, Error> {
         match outcome {
             "created" => read_reply(outcome, reply),
             "card_not_found" => Err(Error::CardNotFound),
@@ -115,6 +100,16 @@ impl Write for BoardRequest {
     }
 }
 
+impl Grouped for BoardRequest {
+    fn card_write(&self) -> CardWrite {
+        CardWrite::Board {
+            card: self.card_id,
+            route: self.route_id,
+            station: self.station_id,
+        }
+    }
+}
+
 /// Board with a card
 ///
 /// The route's fare is charged. Within 110 minutes of a paid boarding the next two are free transfers.
@@ -138,7 +133,7 @@ pub async fn board(
     key: IdempotencyKey,
     Json(request): Json<BoardRequest>,
 ) -> Result<Response, Error> {
-    let answer = write::execute(&app, &caller, key, request).await?;
+    let answer = group::execute(&app, &caller, key, request).await?;
     Ok(answer.respond(|boarding| {
         let location = format!("/trips/{}", boarding.trip_id);
         (

@@ -7,7 +7,7 @@ use kit::{
     problem::ProblemBody,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     responses::{Always, SignedIn, WithBody},
     store::{Claim, Written},
     values::{CardId, Pesos, RouteId, StationId, TripId, UserId},
-    write::{self, Write, read_reply, unknown_outcome},
+    write::{self, Single, Write, read_reply, unknown_outcome},
 };
 
 /// Where a trip ends.
@@ -61,15 +61,7 @@ impl Write for End {
         vec![self.trip.to_string(), self.station.to_string()]
     }
 
-    async fn call(
-        &self,
-        connection: &mut PgConnection,
-        claim: &Claim,
-    ) -> Result<Written, sqlx::Error> {
-        Written::end_trip(connection, claim, self.trip, self.station).await
-    }
-
-    fn judge(&self, outcome: &str, reply: Value) -> Result<EndedTrip, Error> {
+    fn judge(&self, outcome: &str, reply: &RawValue) -> Result<EndedTrip, Error> {
         match outcome {
             "ended" => read_reply(outcome, reply),
             "trip_not_found" => Err(Error::TripNotFound),
@@ -85,6 +77,16 @@ impl Write for End {
 
     fn perhaps_stale(&self) -> Vec<String> {
         vec![keys::trip(self.trip)]
+    }
+}
+
+impl Single for End {
+    async fn call(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+    ) -> Result<Written, sqlx::Error> {
+        Written::end_trip(connection, claim, self.trip, self.station).await
     }
 }
 

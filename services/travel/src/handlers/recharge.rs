@@ -7,17 +7,17 @@ use kit::{
     problem::ProblemBody,
 };
 use serde::Deserialize;
-use serde_json::Value;
-use sqlx::PgConnection;
+use serde_json::value::RawValue;
 
 use crate::{
     App,
     error::Error,
+    group::{self, Grouped},
     keys,
     responses::{Always, SignedIn, WithBody},
-    store::{CardRecharge, Claim, Written},
+    store::{CardRecharge, CardWrite},
     values::{CardId, RechargeAmount, RechargePointId, optional_point},
-    write::{self, Write, read_reply, unknown_outcome},
+    write::{Write, read_reply, unknown_outcome},
 };
 
 /// A recharge that is asked for.
@@ -45,22 +45,7 @@ impl Write for RechargeRequest {
         ]
     }
 
-    async fn call(
-        &self,
-        connection: &mut PgConnection,
-        claim: &Claim,
-    ) -> Result<Written, sqlx::Error> {
-        Written::recharge(
-            connection,
-            claim,
-            self.card_id,
-            self.amount,
-            self.recharge_point_id,
-        )
-        .await
-    }
-
-    fn judge(&self, outcome: &str, reply: Value) -> Result<CardRecharge, Error> {
+    fn judge(&self, outcome: &str, reply: &RawValue) -> Result<CardRecharge, Error> {
         match outcome {
             "created" => read_reply(outcome, reply),
             "card_not_found" => Err(Error::CardNotFound),
@@ -80,6 +65,16 @@ impl Write for RechargeRequest {
 
     fn perhaps_stale(&self) -> Vec<String> {
         vec![keys::balance(self.card_id), keys::history(self.card_id)]
+    }
+}
+
+impl Grouped for RechargeRequest {
+    fn card_write(&self) -> CardWrite {
+        CardWrite::Recharge {
+            card: self.card_id,
+            amount: self.amount,
+            point: self.recharge_point_id,
+        }
     }
 }
 
@@ -106,7 +101,7 @@ pub async fn recharge(
     key: IdempotencyKey,
     Json(request): Json<RechargeRequest>,
 ) -> Result<Response, Error> {
-    let answer = write::execute(&app, &caller, key, request).await?;
+    let answer = group::execute(&app, &caller, key, request).await?;
     Ok(answer.respond(|recharge| {
         let location = format!("/recharges/{}", recharge.recharge_id);
         (

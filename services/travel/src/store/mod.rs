@@ -13,7 +13,7 @@ pub use cards::{CardRecharge, CardStatus, Movement, UserRecharge};
 pub use stations::{Arrival, Station};
 pub use trips::{LocalityRevenue, LocalityTrips, Trip};
 pub use users::LatestUser;
-pub use writes::{Claim, Written};
+pub use writes::{CardWrite, Claim, Written};
 
 /// The travel tables of PostgreSQL; cheap to clone.
 #[derive(Clone)]

@@ -26,6 +26,9 @@ async fn it_runs_announces_and_stops(pool: PgPool) {
         cache: Source::List(vec![cache.listen("127.0.0.1:0").await.to_string()]),
         queue: Source::List(vec![queue.to_string()]),
         password_checks: 1,
+        commit_lanes: 2,
+        commit_group: 128,
+        commit_waiting: 2048,
     };
     let listeners = Listeners::bind(&config.common).await.expect("free ports");
     let url = format!("http://{}", listeners.public.local_addr().expect("bound"));

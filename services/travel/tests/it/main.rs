@@ -2,6 +2,8 @@
 
 mod cards;
 mod contract;
+mod crashes;
+mod groups;
 mod keys;
 mod login;
 mod outages;

@@ -3,6 +3,7 @@
 mod chain;
 mod edge;
 mod exchange;
+mod freshness;
 mod machine;
 mod overload;
 mod peers;
@@ -32,6 +33,7 @@ pub async fn run(directory: &Path, what: Measure) -> Result<u8> {
             Measure::Recharges(recharges) => recharges::run(directory, &recharges).await,
             Measure::Queue(queue) => queue::run(&queue).await,
             Measure::Overload(overload) => overload::run(&overload).await,
+            Measure::Freshness(freshness) => freshness::run(directory, &freshness).await,
             Measure::Url(url) => url::run(&url).await,
         }
     };

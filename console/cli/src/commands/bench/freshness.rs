@@ -1,0 +1,243 @@
+//! `recarga bench freshness`: whether any reader of the lab here ever sees a balance from before a recharge that was answered,
+//! while gateways, the cache and its Redis are stopped, killed and come back.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use host::control::Client;
+use kit::Topology;
+use load::{Credentials, Freshness, FreshnessOptions, check_freshness};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
+use serde_json::json;
+
+use super::recharges::run_number;
+use crate::{
+    arguments::bench::Freshness as Arguments,
+    commands::note,
+    exit,
+    terminal::{say, tell},
+};
+
+/// Cards that nobody else is likely to use: the traffic of the console and of `load` takes the first ones.
+const FIRST_CARD: u64 = 901;
+const CARDS: u64 = 16;
+/// How long one answer may take: longer than anything is stopped.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often an instance that was killed is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a killed instance may take to come back.
+const RETURN: Duration = Duration::from_secs(30);
+
+/// Who is hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Victim {
+    Gateway(usize),
+    Cache,
+    Redis,
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Blow {
+    /// Stopped for so many milliseconds, then it goes on as if nothing had been.
+    Stop(u64),
+    /// Killed with -9; its supervisor starts it again.
+    Kill,
+}
+
+/// One round of faults: short stops that nobody notices, long ones in which others give it up, and deaths.
+const ROUND: [(Victim, Blow); 9] = [
+    (Victim::Cache, Blow::Stop(3_000)),
+    (Victim::Cache, Blow::Stop(600)),
+    (Victim::Cache, Blow::Kill),
+    (Victim::Redis, Blow::Kill),
+    (Victim::Redis, Blow::Stop(2_500)),
+    (Victim::Gateway(0), Blow::Stop(400)),
+    (Victim::Gateway(1), Blow::Stop(1_800)),
+    (Victim::Gateway(2), Blow::Kill),
+    (Victim::Gateway(0), Blow::Kill),
+];
+
+pub async fn run(directory: &Path, arguments: &Arguments) -> Result<u8> {
+    let topology = host::running_topology(directory)?;
+    let gateways: Vec<String> = topology
+        .of_role("gateway")
+        .map(|gateway| format!("http://{}", gateway.listen))
+        .collect();
+    ensure!(
+        !gateways.is_empty(),
+        "the lab has no gateway: `recarga scale gateway=3`"
+    );
+    let options = FreshnessOptions {
+        gateways,
+        allow_remote: false,
+        credentials: Credentials::Demo,
+        cards: (FIRST_CARD..FIRST_CARD + CARDS).collect(),
+        reads: arguments.reads,
+        readers: arguments.readers.into(),
+        writers: arguments.writers.into(),
+        pause: arguments.pause,
+        timeout: PATIENCE,
+        run: run_number(),
+    };
+    let started = Instant::now();
+    let mut blows = Vec::new();
+    let checked = if arguments.faults {
+        let faults = strike(directory, arguments.rounds, &mut blows);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let check = check_freshness(options, async {
+            let _ = stopped.await;
+        });
+        let faults = async {
+            let result = faults.await;
+            let _ = stop.send(());
+            result
+        };
+        let (checked, struck) = tokio::join!(check, faults);
+        struck?;
+        checked
+    } else {
+        check_freshness(options, std::future::ready(())).await
+    };
+    let freshness = checked.context("the check could not begin")?;
+    report(arguments, &freshness, &blows, started.elapsed())?;
+    Ok(if freshness.violations == 0 {
+        exit::SUCCESS
+    } else {
+        exit::FAILURE
+    })
+}
+
+/// Round after round; afterwards everything runs again.
+async fn strike(directory: &Path, rounds: u32, blows: &mut Vec<(Victim, Blow)>) -> Result<()> {
+    for round in 1..=rounds {
+        for (victim, blow) in ROUND {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let Some(pid) = find(&status(directory).await?, victim) else {
+                continue;
+            };
+            tell(format_args!(
+                "round {round} of {rounds}: {victim:?} {blow:?}"
+            ));
+            blows.push((victim, blow));
+            match blow {
+                Blow::Stop(milliseconds) => {
+                    let stopped = Stopped::new(pid)?;
+                    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                    drop(stopped);
+                }
+                Blow::Kill => {
+                    kill_process(pid, Signal::KILL).context("killing a process of the lab")?;
+                    come_back(directory, victim, pid).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A process that goes on when this is dropped, however the command ends.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: Pid) -> Result<Self> {
+        kill_process(pid, Signal::STOP).context("stopping a process of the lab")?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+async fn come_back(directory: &Path, victim: Victim, before: Pid) -> Result<()> {
+    let limit = Instant::now() + RETURN;
+    loop {
+        let now = find(&status(directory).await?, victim);
+        if now.is_some_and(|pid| pid != before) {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < limit,
+            "{victim:?} did not come back within {RETURN:?}"
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn status(directory: &Path) -> Result<Topology> {
+    Ok(Client::connect(directory, note).await?.status().await?)
+}
+
+fn find(topology: &Topology, victim: Victim) -> Option<Pid> {
+    let pid = match victim {
+        Victim::Gateway(number) => topology.of_role("gateway").nth(number)?.pid,
+        Victim::Cache => topology.of_role("cache").next()?.pid,
+        Victim::Redis => {
+            let mut stores = topology.stores.iter();
+            stores
+                .find(|store| store.kind == "redis" && store.managed)?
+                .pid
+        }
+    };
+    Pid::from_raw(i32::try_from(pid?).ok()?)
+}
+
+fn report(
+    arguments: &Arguments,
+    freshness: &Freshness,
+    blows: &[(Victim, Blow)],
+    elapsed: Duration,
+) -> Result<()> {
+    if arguments.json {
+        let document = json!({
+            "freshness": freshness,
+            "faults": blows,
+            "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        });
+        say(serde_json::to_string_pretty(&document)?);
+        return Ok(());
+    }
+    let kinds: Vec<String> = freshness
+        .by_cache
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    say(format_args!(
+        "{} reads in {:.0} s through all gateways at once ({}); {} got no answer",
+        freshness.reads,
+        elapsed.as_secs_f64(),
+        kinds.join(", "),
+        freshness.reads_failed,
+    ));
+    say(format_args!(
+        "{} recharges answered, {} sent again with their key; {} faults",
+        freshness.writes,
+        freshness.writes_repeated,
+        blows.len(),
+    ));
+    say(format_args!(
+        "{} reads were older than a recharge answered before them",
+        freshness.violations
+    ));
+    for violation in &freshness.told {
+        say(format_args!(
+            "  card {} through {} ({}): {} instead of {} after {} ms",
+            violation.card,
+            violation.gateway,
+            violation.cache,
+            violation.value,
+            violation.expected,
+            violation.at_ms
+        ));
+    }
+    Ok(())
+}

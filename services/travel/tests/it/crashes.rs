@@ -1,0 +1,223 @@
+//! A write dies right before and right after each of its steps; nothing of it is left, and repeated it happens once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures::future::join_all;
+use kit::testing::eventually;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::support::{Lab, Setup, city};
+
+/// How a write dies.
+const DEATHS: [(&str, &str); 2] = [
+    (
+        "its transaction is aborted",
+        "raise exception 'aborted here'",
+    ),
+    (
+        "its connection is killed",
+        "perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(10)",
+    ),
+];
+
+async fn run(pool: &PgPool, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(pool)
+        .await
+        .expect("a statement");
+}
+
+/// Dies at each step of eight concurrent calls; `steps` are (event, table), `effects` count what a call leaves.
+async fn dies_everywhere(
+    pool: PgPool,
+    path: &str,
+    body: impl Fn(usize) -> Value,
+    steps: &[(&str, &str)],
+    effect: &'static str,
+) {
+    let lab = Lab::start(pool).await;
+    lab.post("/recharges", json!({"card_id": 1, "amount": 200_000}))
+        .await;
+    lab.post("/recharges", json!({"card_id": 3, "amount": 200_000}))
+        .await;
+    let kept = "select (select count(*) from travel.recharges) + (select count(*) from travel.trips)
+        + (select count(*) from travel.ledger_entries) + (select count(*) from travel.outbox)
+        + (select count(*) from travel.idempotency_claims) + (select sum(balance) from travel.cards)::bigint";
+    let mut round = 0;
+    for (event, table) in steps {
+        for moment in ["before", "after", "commit"] {
+            for (death, how) in DEATHS {
+                round += 1;
+                let what = format!("{death} at {moment} {event} {table}");
+                run(
+                    &lab.pool,
+                    format!(
+                        "create or replace function public.die() returns trigger language plpgsql as $$
+                         begin {how}; return new; end $$"
+                    ),
+                )
+                .await;
+                let trigger = if moment == "commit" {
+                    // Everything is done but the commit itself.
+                    format!(
+                        "create constraint trigger die after {event} on {table} deferrable initially deferred
+                         for each row execute function public.die()"
+                    )
+                } else {
+                    format!(
+                        "create trigger die {moment} {event} on {table} for each row execute function public.die()"
+                    )
+                };
+                run(&lab.pool, trigger).await;
+                let (before, done) = (lab.count(kept).await, lab.count(effect).await);
+                let call = |number: usize| {
+                    let key = format!("r{round}-{number}");
+                    let (lab, body) = (&lab, body(number));
+                    async move { lab.post_once(path, &key, body).await }
+                };
+                for answer in join_all((0..4).map(call)).await {
+                    assert!(matches!(answer.status, 500 | 503), "{what}: {answer:?}");
+                }
+                assert_eq!(lab.count(kept).await, before, "{what}: something is left");
+                lab.audit().await;
+
+                run(&lab.pool, format!("drop trigger die on {table}")).await;
+                for answer in join_all((0..4).map(call)).await {
+                    assert_eq!(
+                        (answer.status, answer.replayed()),
+                        (201, false),
+                        "{what}: {answer:?}"
+                    );
+                }
+                for answer in join_all((0..4).map(call)).await {
+                    assert_eq!(
+                        (answer.status, answer.replayed()),
+                        (201, true),
+                        "{what}: {answer:?}"
+                    );
+                }
+                assert_eq!(lab.count(effect).await, done + 4, "{what}");
+                lab.audit().await;
+            }
+        }
+    }
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_recharge_dies_at_every_step(pool: PgPool) {
+    let steps = [
+        ("update", "travel.cards"),
+        ("insert", "travel.recharges"),
+        ("insert", "travel.ledger_entries"),
+        ("insert", "travel.outbox"),
+        ("insert", "travel.idempotency_claims"),
+    ];
+    let body = |number| json!({"card_id": 1 + 2 * (number % 2), "amount": 1_000});
+    let effect = "select count(*) from travel.recharges";
+    dies_everywhere(pool, "/recharges", body, &steps, effect).await;
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_boarding_dies_at_every_step(pool: PgPool) {
+    let steps = [
+        ("insert", "travel.trips"),
+        ("insert", "travel.idempotency_claims"),
+    ];
+    let body = |number| json!({"card_id": 1 + 2 * (number % 2), "route_id": 1, "station_id": 1});
+    let effect = "select count(*) from travel.trips";
+    dies_everywhere(pool, "/trips", body, &steps, effect).await;
+}
+
+/// Passes bytes on until `cut`; from then on, what the server answers is thrown away and the connection ends.
+async fn cutting_proxy(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (to, cut) = (to.clone(), cut.clone());
+            tokio::spawn(async move {
+                let server = TcpStream::connect(to).await.expect("the server");
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                let there = tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+                });
+                let mut buffer = vec![0; 16_384];
+                while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+                    if cut.load(Ordering::SeqCst)
+                        || to_client.write_all(&buffer[..count]).await.is_err()
+                    {
+                        break;
+                    }
+                }
+                there.abort();
+            });
+        }
+    });
+    address
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_commit_whose_answer_is_lost_is_told_as_unknown_and_happens_once(pool: PgPool) {
+    city(&pool).await;
+    let url = kit::testing::database_url(&pool);
+    let mut through = reqwest::Url::parse(&url).expect("a URL");
+    let cut = Arc::new(AtomicBool::new(false));
+    let server = format!(
+        "{}:{}",
+        through.host_str().expect("a host"),
+        through.port().unwrap_or(5432)
+    );
+    let address = cutting_proxy(server, cut.clone()).await;
+    through.set_host(Some("127.0.0.1")).expect("a host");
+    through.set_port(Some(address.port())).expect("a port");
+    let proxied = PgPoolOptions::new()
+        .connect_lazy(through.as_str())
+        .expect("a URL");
+    let lab = Lab::with(Setup {
+        pool: proxied,
+        cache: None,
+        now: None,
+    })
+    .await;
+    let count = async || -> i64 {
+        sqlx::query_scalar("select count(*) from travel.recharges")
+            .fetch_one(&pool)
+            .await
+            .expect("a count")
+    };
+    let call = |key: &'static str| {
+        lab.post_once("/recharges", key, json!({"card_id": 1, "amount": 1_000}))
+    };
+    // Both lanes have prepared the statement: from now on a call is one message there and one back.
+    let mut warm = 0;
+    for (one, other) in [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")] {
+        for answer in [call(one).await, call(other).await] {
+            assert_eq!(answer.status, 201, "{answer:?}");
+            warm += 1;
+        }
+    }
+    lab.cache.take();
+    cut.store(true, Ordering::SeqCst);
+    let lost = call("lost").await;
+    lost.refused(503, "same Idempotency-Key");
+    assert_eq!(lost.header("retry-after"), Some("1"));
+    eventually("it is committed all the same", async || {
+        count().await == warm + 1
+    })
+    .await;
+    // It may be there, so the cache forgot what it may have changed.
+    assert_eq!(lab.cache.take(), ["card:1:balance", "card:1:history"]);
+    cut.store(false, Ordering::SeqCst);
+    let again = call("lost").await;
+    assert_eq!((again.status, again.replayed()), (201, true), "{again:?}");
+    assert_eq!(count().await, warm + 1);
+}
