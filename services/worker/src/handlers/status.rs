@@ -23,6 +23,9 @@ pub struct Task {
     /// How often it was begun.
     #[schema(example = 1)]
     pub attempts: i32,
+    /// How far the present attempt is, from 0 to 1.
+    #[schema(example = 1.0)]
+    pub progress: f32,
     /// Why the latest attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
