@@ -26,11 +26,8 @@ pub mod problem;
 pub mod process;
 pub mod record;
 pub mod redis;
-<<<<<<< HEAD
 pub mod retention;
-=======
 pub mod safeguards;
->>>>>>> chaos
 mod server;
 pub mod service;
 pub mod telemetry;
