@@ -23,13 +23,14 @@ pub fn hear(recorder: Recorder) -> load::Journal {
         if let Some(action) = action(&write) {
             let operation = recorder.invoke(action);
             match write.outcome {
-                Outcome::Acknowledged { status, body } => match answer(&write.call, &body) {
-                    Some(answer) => recorder.ok(operation, answer),
-                    None => {
+                Outcome::Acknowledged { status, body } => {
+                    if let Some(answer) = answer(&write.call, &body) {
+                        recorder.ok(operation, answer);
+                    } else {
                         let words = format!("an answer {status} of another form");
                         recorder.unknown(operation, words);
                     }
-                },
+                }
                 Outcome::Refused { status, .. } => {
                     recorder.refused(operation, status, String::new());
                 }
