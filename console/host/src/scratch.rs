@@ -1,4 +1,4 @@
-//! Throw-away stores for tests: quick instead of durable, gone when dropped or when this process ends.
+//! Throw-away stores for tests and benchmarks: quick instead of durable unless asked, gone when dropped or when this process ends.
 
 use std::{
     fs,
@@ -47,6 +47,15 @@ pub(crate) struct Guarded {
 impl Scratch {
     /// Starts both and waits until they answer. `program` is the `recarga` binary.
     pub async fn start(program: &Path) -> Result<Self> {
+        Self::with(program, false).await
+    }
+
+    /// The same with a PostgreSQL as durable as a lab's.
+    pub async fn durable(program: &Path) -> Result<Self> {
+        Self::with(program, true).await
+    }
+
+    async fn with(program: &Path, durable: bool) -> Result<Self> {
         let (postgres_tool, redis_tool) = find::both()?;
         let folder = tempfile::Builder::new()
             .prefix("recarga-test-")
@@ -70,7 +79,7 @@ impl Scratch {
             port: ports.any("postgres", None)?,
             account: Account::for_store("postgres")?,
             password: "only-for-tests".to_owned(),
-            durable: false,
+            durable,
         };
         let server = Server {
             name: "redis",

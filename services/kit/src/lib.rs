@@ -26,6 +26,7 @@ pub mod problem;
 pub mod process;
 pub mod record;
 pub mod redis;
+pub mod retention;
 pub mod safeguards;
 mod server;
 pub mod service;

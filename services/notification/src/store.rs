@@ -1,6 +1,9 @@
 //! The inbox and the notifications in PostgreSQL.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use kit::{Instance, safeguards::Safeguard, timing::timed};
 use sqlx::PgPool;
@@ -9,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Error,
     event::{Notice, Subject},
-    list::Notification,
+    list::{Notification, Story},
 };
 
 /// Claims the events that nobody claimed before, and records their notifications as sent.
@@ -39,6 +42,47 @@ pub struct Store {
     pool: PgPool,
 }
 
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'a> {
+    Sent,
+    /// It is tried again.
+    Retry(&'a str),
+    Failed(&'a str),
+}
+
+/// Notices as the arrays that the statements take.
+#[derive(Default)]
+struct Columns<'a> {
+    events: Vec<Uuid>,
+    kinds: Vec<&'static str>,
+    bookings: Vec<Option<i64>>,
+    recharges: Vec<Option<i64>>,
+    recipients: Vec<&'a str>,
+    bodies: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    /// One row per event, in an order that all instances share, so that two batches cannot wait for each other.
+    fn of(notices: impl Iterator<Item = &'a Notice>) -> Self {
+        let distinct: BTreeMap<Uuid, &Notice> = notices.map(|n| (n.event_id, n)).collect();
+        let mut columns = Self::default();
+        for notice in distinct.into_values() {
+            let (kind, booking, recharge) = match notice.subject {
+                Subject::Booking(id) => ("booking", Some(id), None),
+                Subject::Recharge(id) => ("recharge", None, Some(id)),
+            };
+            columns.events.push(notice.event_id);
+            columns.kinds.push(kind);
+            columns.bookings.push(booking);
+            columns.recharges.push(recharge);
+            columns.recipients.push(notice.recipient.as_str());
+            columns.bodies.push(notice.body.as_str());
+        }
+        columns
+    }
+}
+
 impl Store {
     #[must_use]
     pub fn new(instance: &Instance, pool: PgPool) -> Self {
@@ -54,39 +98,147 @@ impl Store {
         &self,
         notices: impl Iterator<Item = &Notice>,
     ) -> Result<HashSet<Uuid>, sqlx::Error> {
-        // One row per event, in an order that all instances share, so that two batches cannot wait for each other.
-        let distinct: HashMap<Uuid, &Notice> = notices.map(|n| (n.event_id, n)).collect();
-        let mut notices: Vec<&Notice> = distinct.into_values().collect();
-        notices.sort_unstable_by_key(|notice| notice.event_id);
-        let (mut events, mut kinds, mut bookings, mut recharges, mut recipients, mut bodies) =
-            (vec![], vec![], vec![], vec![], vec![], vec![]);
-        for notice in notices {
-            let (kind, booking, recharge) = match notice.subject {
-                Subject::Booking(id) => ("booking", Some(id), None),
-                Subject::Recharge(id) => ("recharge", None, Some(id)),
-            };
-            events.push(notice.event_id);
-            kinds.push(kind);
-            bookings.push(booking);
-            recharges.push(recharge);
-            recipients.push(notice.recipient.as_str());
-            bodies.push(notice.body.as_str());
-        }
+        let columns = Columns::of(notices);
         let statement = if Safeguard::Inbox.is_on() {
             RECORD
         } else {
             RECORD_WITHOUT_INBOX
         };
         let claimed: Vec<Uuid> = sqlx::query_scalar(statement)
-            .bind(events)
-            .bind(kinds)
-            .bind(bookings)
-            .bind(recharges)
-            .bind(recipients)
-            .bind(bodies)
+            .bind(&columns.events)
+            .bind(&columns.kinds)
+            .bind(&columns.bookings)
+            .bind(&columns.recharges)
+            .bind(&columns.recipients)
+            .bind(&columns.bodies)
             .fetch_all(&self.pool)
             .await?;
         Ok(claimed.into_iter().collect())
+    }
+
+    /// Claims the events nobody claimed before and writes their notifications down as pending, in one transaction; those that
+    /// failed and were taken back from the dead letters are opened again. Tells of each notification whether it is yet to go
+    /// out.
+    pub async fn register(
+        &self,
+        notices: impl Iterator<Item = &Notice>,
+        channel: &str,
+        redriven: &[Uuid],
+    ) -> Result<HashMap<Uuid, bool>, sqlx::Error> {
+        let columns = Columns::of(notices);
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "with notice as (
+                 select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+                     as n (event_id, kind, booking_id, recharge_id, recipient, body)
+             ), claimed as (
+                 insert into notification.inbox (event_id) select event_id from notice
+                     on conflict do nothing returning event_id
+             )
+             insert into notification.notifications
+                     (event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, channel)
+                 select n.event_id, n.kind, n.booking_id, n.recharge_id, n.recipient, n.body, 'pending', 0, $7
+                     from notice n join claimed using (event_id)
+                 on conflict do nothing",
+        )
+        .bind(&columns.events)
+        .bind(&columns.kinds)
+        .bind(&columns.bookings)
+        .bind(&columns.recharges)
+        .bind(&columns.recipients)
+        .bind(&columns.bodies)
+        .bind(channel)
+        .execute(&mut *transaction)
+        .await?;
+        if !redriven.is_empty() {
+            sqlx::query(
+                "update notification.notifications set state = 'pending', last_error = null \
+                 where event_id = any($1) and state = 'failed'",
+            )
+            .bind(redriven)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        let states: Vec<(Uuid, bool)> = sqlx::query_as(
+            "select event_id, state = 'pending' from notification.notifications where event_id = any($1)",
+        )
+        .bind(&columns.events)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(states.into_iter().collect())
+    }
+
+    /// Writes an attempt down, and what it means for the notification.
+    pub async fn note(
+        &self,
+        event: Uuid,
+        channel: &str,
+        outcome: Outcome<'_>,
+        took: Duration,
+    ) -> Result<(), sqlx::Error> {
+        let (name, state, detail) = match outcome {
+            Outcome::Sent => ("sent", "sent", None),
+            Outcome::Retry(reason) => ("retry", "pending", Some(reason)),
+            Outcome::Failed(reason) => ("failed", "failed", Some(reason)),
+        };
+        sqlx::query(
+            "with noted as (
+                 update notification.notifications set attempts = attempts + 1, state = $3, last_error = $4, channel = $2,
+                     sent_at = case when $3 = 'sent' then clock_timestamp() end
+                     where event_id = $1 and state = 'pending' returning attempts
+             )
+             insert into notification.deliveries (event_id, attempt, channel, outcome, detail, took_ms)
+                 select $1, attempts, $2, $5, $4, $6 from noted",
+        )
+        .bind(event)
+        .bind(channel)
+        .bind(state)
+        .bind(detail)
+        .bind(name)
+        .bind(i32::try_from(took.as_millis()).unwrap_or(i32::MAX))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Ends a notification whose message the queue gave up; true when it was open until now.
+    pub async fn bury(&self, event: Uuid, reason: &str) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "update notification.notifications set state = 'failed', last_error = $2 \
+             where event_id = $1 and state = 'pending'",
+        )
+        .bind(event)
+        .bind(reason)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// One notification with its attempts.
+    pub async fn story(&self, id: i64) -> Result<Option<Story>, Error> {
+        if !self.instance.check("postgres") {
+            return Err(Error::Away);
+        }
+        let query = sqlx::query_as(
+            "select id, event_id::text as event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, channel, last_error, created_at, sent_at \
+             from notification.notifications where id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool);
+        let Some(notification) = timed("pg", query).await? else {
+            return Ok(None);
+        };
+        let query = sqlx::query_as(
+            "select d.attempt, d.channel, d.outcome, d.detail, d.took_ms, d.created_at from notification.deliveries d \
+             join notification.notifications n using (event_id) where n.id = $1 order by d.attempt",
+        )
+        .bind(id)
+        .fetch_all(&self.pool);
+        Ok(Some(Story {
+            notification,
+            deliveries: timed("pg", query).await?,
+        }))
     }
 
     /// The newest notifications, of one recipient or of all.
@@ -99,7 +251,7 @@ impl Store {
             return Err(Error::Away);
         }
         let query = sqlx::query_as(
-            "select id, event_id::text as event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, created_at, sent_at \
+            "select id, event_id::text as event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, channel, last_error, created_at, sent_at \
              from notification.notifications where $1::text is null or recipient = $1 order by id desc limit $2",
         )
         .bind(recipient)

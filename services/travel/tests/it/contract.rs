@@ -29,6 +29,7 @@ async fn it_runs_announces_and_stops(pool: PgPool) {
         commit_lanes: 2,
         commit_group: 128,
         commit_waiting: 2048,
+        retention: kit::retention::Retention::default(),
     };
     let listeners = Listeners::bind(&config.common).await.expect("free ports");
     let url = format!("http://{}", listeners.public.local_addr().expect("bound"));
