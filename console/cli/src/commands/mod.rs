@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod load;
 mod logs;
+mod queues;
 mod restart;
 mod routes;
 mod scale;
@@ -46,6 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Scale(scale) => scale::run(&directory, &scale).await,
         Command::Restart(restart) => restart::run(&directory, &restart).await,
         Command::Balancing(balancing) => balancing::run(&directory, &balancing).await,
+        Command::Queues(queues) => queues::run(&directory, &queues).await,
         Command::Bench(bench) => bench::run(&directory, bench.what).await,
         Command::Routes(routes) => routes::run(&routes),
         Command::Completions(completions) => completions::run(&completions),

@@ -138,6 +138,7 @@ async fn each_notification_is_posted_once_and_signed(pool: PgPool) {
     eventually("it is sent", async || count(&pool, "sent").await == 1).await;
     lab.settled("bookings").await;
     let posts = receiver.posts();
+    assert_eq!(posts.len(), 1);
     let post = &posts[0];
     assert_eq!(post.key, event.to_string());
     let body: Value = serde_json::from_str(&post.body).unwrap();
