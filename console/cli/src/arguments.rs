@@ -267,7 +267,7 @@ pub struct Chaos {
     pub keep: bool,
     /// Switch a safeguard off, to see that its absence is noticed; may be repeated.
     #[arg(long, hide = true, value_name = "SAFEGUARD", value_delimiter = ',')]
-    pub without_safeguard: Vec<String>,
+    pub without_safeguard: Vec<kit::safeguards::Safeguard>,
 }
 
 /// How hard a lab is shaken.

@@ -35,11 +35,18 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
         environment: if arguments.without_safeguard.is_empty() {
             Vec::new()
         } else {
-            let list = arguments.without_safeguard.join(",");
-            vec![("RECARGA_WITHOUT_SAFEGUARD".to_owned(), list)]
+            let list: Vec<&str> = arguments
+                .without_safeguard
+                .iter()
+                .map(|safeguard| safeguard.name())
+                .collect();
+            vec![("RECARGA_WITHOUT_SAFEGUARD".to_owned(), list.join(","))]
         },
         keep: arguments.keep,
-        reads: 2_000,
+        reads: match arguments.plan {
+            ChaosPlan::Short => 800,
+            ChaosPlan::Full => 2_000,
+        },
         settle: std::time::Duration::from_mins(1),
     };
     let Some(summary) = shake(&options, &shutdown, say).await? else {
@@ -57,8 +64,13 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
     if summary.holds() {
         return Ok(exit::SUCCESS);
     }
+    let mut without = String::new();
+    for safeguard in &arguments.without_safeguard {
+        without.push_str(" --without-safeguard ");
+        without.push_str(safeguard.name());
+    }
     say(format_args!(
-        "again with: recarga chaos --plan {plan} --rounds {} --seed {seed} --rate {}",
+        "again with: recarga chaos --plan {plan} --rounds {} --seed {seed} --rate {}{without}",
         arguments.rounds, arguments.rate
     ));
     let violated = !summary.early.is_empty()

@@ -1,19 +1,22 @@
-//! Faults of every kind against a whole lab, with a plan that is new each time; and that the lab would be caught if it did
-//! not have its safeguards.
+//! Faults of every kind against a whole lab, with a plan that is new each time; that nothing is left of it when it is stopped;
+//! and that the lab would be caught if it did not have its safeguards.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on says so by panicking"
 )]
-#![expect(clippy::print_stdout, reason = "a plan is repeated by its seed")]
 
+mod interrupted;
 mod safeguards;
 
-use std::process::{Output, Stdio};
+use std::{
+    io::Write as _,
+    process::{Output, Stdio},
+};
 
 use tokio::process::Command;
 
 const RECARGA: &str = env!("CARGO_BIN_EXE_recarga");
-/// What `recarga chaos` says with its exit code when something is wrong.
+/// What `recarga chaos` ends with when something is wrong.
 const VIOLATED: i32 = 6;
 
 /// Held by a test that is at work: several labs under load at once would have too little of the machine each.
@@ -22,17 +25,22 @@ async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
     ALONE.lock().await
 }
 
-async fn chaos(arguments: &[&str]) -> Output {
-    let output = Command::new(RECARGA)
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(RECARGA);
+    command
         .arg("chaos")
         .args(arguments)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
+        .kill_on_drop(true);
+    command
+}
+
+async fn chaos(arguments: &[&str]) -> Output {
+    let output = command(arguments).output().await.unwrap();
+    // Not by a macro, whose words are shown of a failed test only: the seed is in them.
+    std::io::stderr()
+        .write_all(words(&output).as_bytes())
         .unwrap();
-    // The seed is in the first line.
-    println!("{}", words(&output));
     output
 }
 

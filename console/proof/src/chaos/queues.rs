@@ -25,9 +25,9 @@ use crate::{
 /// The queue.
 const QUEUE: &str = "chaos";
 /// How long a message is its receiver's.
-const VISIBILITY: f64 = 1.5;
+const VISIBILITY: f64 = 1.0;
 /// A consumer that is late is so late.
-const LATE: Duration = Duration::from_millis(1_800);
+const LATE: Duration = Duration::from_millis(1_400);
 /// How often the same batch is sent at the most.
 const ATTEMPTS: u32 = 3;
 
@@ -229,7 +229,7 @@ impl User {
                     // Forgotten: somebody else will get it.
                     0 => {}
                     // Somebody else has it by now, and this receipt must be void.
-                    1 => {
+                    1 | 2 => {
                         tokio::time::sleep(LATE).await;
                         self.acknowledge(&delivery).await;
                     }

@@ -26,8 +26,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Toxics;
 
-/// Below the ports that systems give to outgoing connections, so that the port is still ours after a cut.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// Below the ports that systems give to outgoing connections, so that the port is still ours after a cut, and below those
+/// that a lab chooses for services it has not started yet.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
 /// How many ports are tried.
 const ATTEMPTS: usize = 500;
 /// How long a cut proxy waits before it tries to listen again where it did.
