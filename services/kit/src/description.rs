@@ -85,7 +85,11 @@ mod tests {
         });
         complete(&mut operation);
         let responses = &operation["responses"];
-        assert!(responses["200"]["content"].get("application/json").is_some());
+        assert!(
+            responses["200"]["content"]
+                .get("application/json")
+                .is_some()
+        );
         for status in ["400", "413", "422"] {
             let content = responses[status]["content"].as_object().expect("content");
             assert!(content.keys().eq(["application/problem+json"]), "{status}");
