@@ -256,7 +256,7 @@ pub enum QueueAction {
     Pause { queue: String },
     /// Lets receivers get messages again.
     Resume { queue: String },
-    /// Changes settings, such as durability=fast or max_depth=1000.
+    /// Changes settings, such as `durability=fast` or `max_depth=1000`.
     Set {
         queue: String,
         #[arg(required = true, value_name = "SETTING=VALUE", value_parser = setting)]

@@ -105,7 +105,7 @@ fn show(what: Option<&QueueAction>, answer: Value) -> Result<()> {
             list(&listed.queues);
         }
         Some(QueueAction::Pause { .. } | QueueAction::Resume { .. } | QueueAction::Set { .. }) => {
-            list(&[serde_json::from_value(answer)?])
+            list(&[serde_json::from_value(answer)?]);
         }
         Some(QueueAction::Dead { .. }) => {
             let dead: DeadLetters = serde_json::from_value(answer)?;
