@@ -12,4 +12,6 @@ pub struct Config {
     /// Where the queue service is.
     #[arg(long, env = "RECARGA_QUEUE", default_value = "127.0.0.1:5006")]
     pub queue: Source,
+    #[command(flatten)]
+    pub retention: kit::retention::Retention,
 }

@@ -43,6 +43,7 @@ pub async fn run(
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let queue = Client::connect(instance.discover(config.queue).await)?;
+    kit::retention::keep(&instance, &pool, "tutoring", config.retention);
     let state = AppState {
         relay: Relay::new(&instance, pool.clone(), "tutoring", queue),
         store: Store::new(&instance, pool),

@@ -26,6 +26,8 @@ pub mod problem;
 pub mod process;
 pub mod record;
 pub mod redis;
+pub mod retention;
+pub mod safeguards;
 mod server;
 pub mod service;
 pub mod telemetry;

@@ -1,5 +1,11 @@
-//! The outbox relay: takes committed events from a schema's outbox to the queue, at least once, by as many relays at a
-//! time as there are instances.
+//! The outbox relay: takes committed events from a schema's outbox to the queue, at least once, in the order of their commits
+//! for each thing they are about, by as many relays at a time as there are instances.
+//!
+//! A relay holds shards of the outbox with locks of its session, not of a transaction: an open transaction would hold up
+//! the watermark of all relays while the queue is being called. A relay that dies loses its session and with it the
+//! shards; one that is frozen loses it to the server after [`FROZEN`]. Then another sends again what was not marked.
+
+mod statements;
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +15,8 @@ use std::{
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use rand::RngExt;
-use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, PgPool, Row};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use crate::{
     Instance,
@@ -20,17 +24,24 @@ use crate::{
     messaging::{self, BATCH_LIMIT, Client, Outgoing},
     outage::Outage,
 };
+use statements::{Entry, Outbox, SHARDS};
 
 /// How often the outbox is looked at without being woken: other instances' events, and those of a process that died.
 const IDLE: Duration = Duration::from_millis(250);
 /// The longest pause while the queue or the database is away.
 const BACKOFF_LIMIT: Duration = Duration::from_secs(2);
-/// How many events one round takes.
-const ROUND: i64 = 200;
+/// How many shards one round works on, so that others find some.
+const AT_ONCE: i64 = 8;
+/// How many events of a shard one round takes.
+const ROUND: i64 = 50;
 /// How often the queue may refuse an event before it is given up.
 const REFUSALS: i32 = 5;
 /// How often the backlog is measured.
 const MEASURE: Duration = Duration::from_secs(1);
+/// How long a connection takes at most.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Milliseconds after which the server ends a relay's session that says nothing: longer than a round calls the queue.
+const FROZEN: &str = "20000";
 
 /// A relay working in the background until the shutdown; cheap to clone.
 #[derive(Clone)]
@@ -45,15 +56,24 @@ impl Relay {
     pub fn new(instance: &Instance, pool: PgPool, schema: &'static str, client: Client) -> Self {
         let wake = Arc::new(Notify::new());
         let metrics = Metrics::register(instance);
-        let outbox = Outbox::new(pool, schema);
-        instance.spawn(measure(instance.clone(), outbox.clone(), metrics.clone()));
-        instance.spawn(relay(
+        let outbox = Outbox::new(schema);
+        let options = (*pool.connect_options())
+            .clone()
+            .options([("idle_session_timeout", FROZEN)]);
+        instance.spawn(measure(
             instance.clone(),
+            outbox.clone(),
+            pool,
+            metrics.clone(),
+        ));
+        let relaying = Relaying {
             outbox,
             client,
             metrics,
-            wake.clone(),
-        ));
+            options,
+            connection: None,
+        };
+        instance.spawn(relay(instance.clone(), relaying, wake.clone()));
         Self { wake }
     }
 
@@ -112,57 +132,6 @@ impl Metrics {
     }
 }
 
-/// The statements on one schema's outbox.
-#[derive(Clone)]
-struct Outbox {
-    pool: PgPool,
-    take: Arc<str>,
-    delivered: Arc<str>,
-    refused: Arc<str>,
-    failed: Arc<str>,
-    measure: Arc<str>,
-}
-
-struct Entry {
-    id: i64,
-    event_id: Uuid,
-    body: Box<RawValue>,
-}
-
-impl Outbox {
-    fn new(pool: PgPool, schema: &'static str) -> Self {
-        let table = format!("{schema}.outbox");
-        Self {
-            pool,
-            take: format!(
-                "select id, event_id, topic, payload || jsonb_build_object('event_id', event_id) as body \
-                 from {table} where state = 'pending' order by id limit $1 for update skip locked"
-            )
-            .into(),
-            delivered: format!(
-                "update {table} set state = 'delivered', delivered_at = clock_timestamp(), attempts = attempts + 1, \
-                 last_error = null where id = any($1)"
-            )
-            .into(),
-            refused: format!(
-                "update {table} set attempts = attempts + 1, last_error = $2, \
-                 state = case when attempts + 1 >= $3 then 'dead' else 'pending' end where id = $1 returning state"
-            )
-            .into(),
-            failed: format!(
-                "update {table} set last_error = $2 where id = any($1) and last_error is distinct from $2"
-            )
-            .into(),
-            measure: format!(
-                "select (select count(*) from {table} where state = 'pending'), \
-                 coalesce((select extract(epoch from clock_timestamp() - created_at)::float8 from {table} \
-                 where state = 'pending' order by id limit 1), 0)"
-            )
-            .into(),
-        }
-    }
-}
-
 /// How a round ended without an error.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
@@ -182,20 +151,14 @@ enum RoundError {
     Queue(CallError),
 }
 
-async fn relay(
-    instance: Instance,
-    outbox: Outbox,
-    client: Client,
-    metrics: Metrics,
-    wake: Arc<Notify>,
-) {
+async fn relay(instance: Instance, mut relaying: Relaying, wake: Arc<Notify>) {
     let shutdown = instance.shutdown();
     let mut outage = Outage::new("handing the outbox to the queue");
     let mut backoff = Duration::ZERO;
     loop {
         // Read before the round, so that a stop is followed by one last round.
         let last = shutdown.is_requested();
-        let outcome = round(&outbox, &client, &metrics).await;
+        let outcome = relaying.round().await;
         match outcome {
             Ok(Round::Full) if !last => {
                 outage.over();
@@ -206,7 +169,11 @@ async fn relay(
                 backoff = Duration::ZERO;
             }
             Err(ref error) => {
-                metrics.failures.inc();
+                if matches!(error, RoundError::Database(_)) {
+                    // Its locks go with it.
+                    relaying.connection = None;
+                }
+                relaying.metrics.failures.inc();
                 outage.failed(error);
                 backoff = (backoff * 2).clamp(IDLE, BACKOFF_LIMIT);
             }
@@ -226,89 +193,101 @@ async fn relay(
     }
 }
 
-/// Takes one round of events to the queue. The rows stay locked until the queue has answered: another relay passes over
-/// them, and a relay that dies leaves them pending.
-async fn round(outbox: &Outbox, client: &Client, metrics: &Metrics) -> Result<Round, RoundError> {
-    let mut transaction = outbox.pool.begin().await?;
-    let rows = sqlx::query(AssertSqlSafe(outbox.take.clone()))
-        .bind(ROUND)
-        .fetch_all(&mut *transaction)
-        .await?;
-    let count = rows.len();
-    if count == 0 {
-        return Ok(Round::Done);
-    }
-    let mut topics: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for row in rows {
-        topics
-            .entry(row.try_get("topic")?)
-            .or_default()
-            .push(Entry {
-                id: row.try_get("id")?,
-                event_id: row.try_get("event_id")?,
-                body: row.try_get("body")?,
-            });
+/// One relay and its session.
+struct Relaying {
+    outbox: Outbox,
+    client: Client,
+    metrics: Metrics,
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Relaying {
+    /// Takes one round of events to the queue.
+    async fn round(&mut self) -> Result<Round, RoundError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => {
+                let connecting = PgConnection::connect_with(&self.options);
+                let connection = tokio::time::timeout(CONNECT, connecting)
+                    .await
+                    .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                none.insert(connection)
+            }
+        };
+        let first = rand::rng().random_range(0..SHARDS);
+        let Some(hold) = self.outbox.hold(connection, first, AT_ONCE).await? else {
+            return Ok(Round::Done);
+        };
+        let entries = self.outbox.read(connection, &hold, ROUND).await?;
+        let tally = send(&self.client, &entries).await;
+        self.mark(entries.len(), tally).await
     }
 
+    /// Writes down what became of a round, and lets the shards go when that is committed.
+    async fn mark(&mut self, count: usize, tally: Tally) -> Result<Round, RoundError> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        if !tally.delivered.is_empty() {
+            self.outbox.delivered(connection, &tally.delivered).await?;
+        }
+        self.metrics.delivered.inc_by(tally.delivered.len() as u64);
+        for (id, reason) in &tally.refused {
+            if self
+                .outbox
+                .refused(connection, *id, reason, REFUSALS)
+                .await?
+            {
+                self.metrics.dead.inc();
+                tracing::error!(outbox.id = id, reason, "an event was given up");
+            }
+        }
+        if let Some(failure) = &tally.failure {
+            self.outbox
+                .failed(connection, &tally.waiting, &failure.to_string())
+                .await?;
+        }
+        self.outbox.release(connection).await?;
+        match tally.failure {
+            Some(error) => Err(RoundError::Queue(error)),
+            None if !tally.refused.is_empty() => Ok(Round::Refused),
+            // Those of other shards, and those that came in the meantime, are there at once.
+            None if count > 0 => Ok(Round::Full),
+            None => Ok(Round::Done),
+        }
+    }
+}
+
+/// Sends what was read, in its order, until all is sent or the queue cannot be reached.
+async fn send(client: &Client, entries: &[Entry]) -> Tally {
+    let mut topics: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        topics.entry(&entry.topic).or_default().push(entry);
+    }
     let mut tally = Tally::default();
-    'sending: for (topic, entries) in &topics {
+    for (topic, entries) in topics {
         for batch in entries.chunks(BATCH_LIMIT) {
-            if let Err(error) = deliver(client, topic, batch, &mut tally).await {
+            if tally.failure.is_none()
+                && let Err(error) = deliver(client, topic, batch, &mut tally).await
+            {
                 tally.failure = Some(error);
-                break 'sending;
             }
         }
     }
-
-    if !tally.delivered.is_empty() {
-        sqlx::query(AssertSqlSafe(outbox.delivered.clone()))
-            .bind(&tally.delivered)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    for (id, reason) in &tally.refused {
-        let state: String = sqlx::query_scalar(AssertSqlSafe(outbox.refused.clone()))
-            .bind(id)
-            .bind(reason)
-            .bind(REFUSALS)
-            .fetch_one(&mut *transaction)
-            .await?;
-        if state == "dead" {
-            metrics.dead.inc();
-            tracing::error!(outbox.id = id, reason, "an event was given up");
-        }
-    }
-    if let Some(failure) = &tally.failure {
-        let waiting: Vec<i64> = topics
-            .values()
-            .flatten()
-            .map(|entry| entry.id)
-            .filter(|id| {
-                !tally.delivered.contains(id)
-                    && !tally.refused.iter().any(|(refused, _)| refused == id)
-            })
-            .collect();
-        sqlx::query(AssertSqlSafe(outbox.failed.clone()))
-            .bind(&waiting)
-            .bind(failure.to_string())
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await?;
-    metrics.delivered.inc_by(tally.delivered.len() as u64);
-
-    match tally.failure {
-        Some(error) => Err(RoundError::Queue(error)),
-        None if !tally.refused.is_empty() => Ok(Round::Refused),
-        None if i64::try_from(count).is_ok_and(|count| count < ROUND) => Ok(Round::Done),
-        None => Ok(Round::Full),
-    }
+    tally.waiting = entries
+        .iter()
+        .map(|entry| entry.id)
+        .filter(|id| {
+            !tally.delivered.contains(id) && !tally.refused.iter().any(|(refused, _)| refused == id)
+        })
+        .collect();
+    tally
 }
 
 #[derive(Default)]
 struct Tally {
     delivered: Vec<i64>,
     refused: Vec<(i64, String)>,
+    waiting: Vec<i64>,
     failure: Option<CallError>,
 }
 
@@ -316,7 +295,7 @@ struct Tally {
 async fn deliver(
     client: &Client,
     topic: &str,
-    batch: &[Entry],
+    batch: &[&Entry],
     tally: &mut Tally,
 ) -> Result<(), CallError> {
     match client.send_batch(topic, &outgoing(batch)).await {
@@ -339,7 +318,7 @@ async fn deliver(
     Ok(())
 }
 
-fn outgoing(batch: &[Entry]) -> Vec<Outgoing> {
+fn outgoing(batch: &[&Entry]) -> Vec<Outgoing> {
     batch
         .iter()
         .map(|entry| Outgoing {
@@ -351,13 +330,9 @@ fn outgoing(batch: &[Entry]) -> Vec<Outgoing> {
         .collect()
 }
 
-async fn measure(instance: Instance, outbox: Outbox, metrics: Metrics) {
+async fn measure(instance: Instance, outbox: Outbox, pool: PgPool, metrics: Metrics) {
     loop {
-        let measured: Result<(i64, f64), sqlx::Error> =
-            sqlx::query_as(AssertSqlSafe(outbox.measure.clone()))
-                .fetch_one(&outbox.pool)
-                .await;
-        match measured {
+        match outbox.measure(&pool).await {
             Ok((pending, oldest_age)) => {
                 metrics.pending.set(pending);
                 metrics.oldest_age.set(oldest_age);

@@ -7,7 +7,7 @@ use std::sync::{
 
 use kit::{
     Common, Instance, Service, Shutdown,
-    committer::{Committer, Failure, Job, Limits, Place, Work},
+    committer::{Committer, Done, Failure, Job, Limits, Place, Work},
     testing::eventually,
 };
 use sqlx::{PgConnection, PgPool};
@@ -46,7 +46,7 @@ impl Job for Note {
 /// Writes notes down. `lock` waits for an advisory lock, `poison` and `cut` do what they say.
 #[derive(Clone, Default)]
 struct Book {
-    done: Arc<Mutex<Vec<(&'static str, Result<(), Failure>)>>>,
+    done: Arc<Mutex<Done<&'static str, ()>>>,
     groups: Arc<Mutex<Vec<Vec<&'static str>>>>,
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kit::{Instance, messaging::Message, timing::timed};
+use kit::{Instance, messaging::Message, safeguards::Safeguard, timing::timed};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -14,6 +14,27 @@ use crate::{
     event::{Notice, Subject},
     list::{Notification, Story},
 };
+
+/// Claims the events that nobody claimed before, and records their notifications as sent.
+const RECORD: &str = "with notice as (
+        select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+            as n (event_id, kind, booking_id, recharge_id, recipient, body)
+    ), claimed as (
+        insert into notification.inbox (event_id) select event_id from notice
+            on conflict do nothing returning event_id
+    )
+    insert into notification.notifications
+            (event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, sent_at)
+        select n.event_id, n.kind, n.booking_id, n.recharge_id, n.recipient, n.body, 'sent', 1, now()
+            from notice n join claimed using (event_id)
+        on conflict do nothing returning event_id";
+/// The same for one who claims nothing: every delivery is sent, and counted.
+const RECORD_WITHOUT_INBOX: &str = "insert into notification.notifications
+            (event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, sent_at)
+        select n.event_id, n.kind, n.booking_id, n.recharge_id, n.recipient, n.body, 'sent', 1, now()
+            from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+                as n (event_id, kind, booking_id, recharge_id, recipient, body)
+        on conflict (event_id) do update set attempts = notifications.attempts + 1, sent_at = now() returning event_id";
 
 #[derive(Clone)]
 pub struct Store {
@@ -97,28 +118,20 @@ impl Store {
         notices: impl Iterator<Item = &Notice>,
     ) -> Result<HashSet<Uuid>, sqlx::Error> {
         let columns = Columns::of(notices);
-        let claimed: Vec<Uuid> = sqlx::query_scalar(
-            "with notice as (
-                 select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
-                     as n (event_id, kind, booking_id, recharge_id, recipient, body)
-             ), claimed as (
-                 insert into notification.inbox (event_id) select event_id from notice
-                     on conflict do nothing returning event_id
-             )
-             insert into notification.notifications
-                     (event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, sent_at)
-                 select n.event_id, n.kind, n.booking_id, n.recharge_id, n.recipient, n.body, 'sent', 1, now()
-                     from notice n join claimed using (event_id)
-                 on conflict do nothing returning event_id",
-        )
-        .bind(&columns.events)
-        .bind(&columns.kinds)
-        .bind(&columns.bookings)
-        .bind(&columns.recharges)
-        .bind(&columns.recipients)
-        .bind(&columns.bodies)
-        .fetch_all(&self.pool)
-        .await?;
+        let statement = if Safeguard::Inbox.is_on() {
+            RECORD
+        } else {
+            RECORD_WITHOUT_INBOX
+        };
+        let claimed: Vec<Uuid> = sqlx::query_scalar(statement)
+            .bind(&columns.events)
+            .bind(&columns.kinds)
+            .bind(&columns.bookings)
+            .bind(&columns.recharges)
+            .bind(&columns.recipients)
+            .bind(&columns.bodies)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(claimed.into_iter().collect())
     }
 

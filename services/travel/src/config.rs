@@ -1,6 +1,6 @@
 //! The settings of the travel service.
 
-use kit::{Common, DatabaseArgs, discovery::Source};
+use kit::{Common, DatabaseArgs, discovery::Source, retention::Retention};
 
 /// Flags and environment variables of `recarga serve travel`.
 #[derive(clap::Args, Clone, Debug)]
@@ -27,4 +27,6 @@ pub struct Config {
     /// The most recharges and boardings that wait for their group; more are refused with 503.
     #[arg(long, env = "RECARGA_COMMIT_WAITING", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..))]
     pub commit_waiting: u16,
+    #[command(flatten)]
+    pub retention: Retention,
 }

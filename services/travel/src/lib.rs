@@ -167,6 +167,7 @@ pub async fn run(
     let cache = Invalidator::new(cache);
     instance.spawn(cache.clone().settle(shutdown));
     let relay = Relay::new(instance, pool.clone(), "travel", queue);
+    kit::retention::keep(instance, &pool, "travel", config.retention);
     let limits = Limits {
         lanes: config.commit_lanes,
         group: usize::from(config.commit_group),

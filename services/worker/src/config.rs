@@ -15,6 +15,8 @@ pub struct Config {
     /// Where the queue service is.
     #[arg(long, env = "RECARGA_QUEUE", default_value = "127.0.0.1:5006")]
     pub queue: Source,
+    #[command(flatten)]
+    pub retention: kit::retention::Retention,
     /// Seconds of pretended work per task, until an operator changes it.
     #[arg(long, env = "RECARGA_TASK_SECONDS", default_value_t = 5.0, value_parser = task_seconds)]
     pub task_seconds: f64,

@@ -81,6 +81,7 @@ pub async fn run(
     );
     instance.spawn(consumer.run(intake));
     instance.spawn(dead::follow(instance.clone(), queue.clone(), store.clone()));
+    kit::retention::keep(&instance, &pool, "worker", config.retention);
     let state = AppState {
         store,
         relay: Relay::new(&instance, pool, "worker", queue),

@@ -21,6 +21,9 @@ pub enum Measure {
     Chain(Chain),
     /// POST /recharges of a running lab: one durable transaction each.
     Recharges(Recharges),
+    /// Durable recharges side by side on a private PostgreSQL: through the service, straight into the stored function, and
+    /// pgbench, fsync on for all.
+    Durable(Durable),
     /// The queue service, durable and fast, beside redis-benchmark's XADD on the same Redis.
     Queue(Queue),
     /// Far more requests than can be answered, with admission off and on.
@@ -139,6 +142,28 @@ pub struct Recharges {
     /// The result as one JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Durable {
+    /// Clients of the service that each send the next recharge after the last answer. 1,64,256, or 1,64 with --quick.
+    #[arg(long, short, value_delimiter = ',', value_parser = value_parser!(u16).range(1..=1024))]
+    pub connections: Vec<u16>,
+    /// Clients of pgbench, of the stored function, and of the hot card.
+    #[arg(long, default_value_t = 64, value_parser = value_parser!(u16).range(1..=150))]
+    pub reference: u16,
+    #[command(flatten)]
+    pub method: Method,
+}
+
+impl Durable {
+    pub fn connections(&self) -> Vec<u16> {
+        match &self.connections[..] {
+            [] if self.method.quick => vec![1, 64],
+            [] => vec![1, 64, 256],
+            given => given.to_vec(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -29,6 +29,7 @@ async fn it_runs_announces_and_stops(pool: PgPool) {
         commit_lanes: 2,
         commit_group: 128,
         commit_waiting: 2048,
+        retention: kit::retention::Retention::default(),
     };
     let listeners = Listeners::bind(&config.common).await.expect("free ports");
     let url = format!("http://{}", listeners.public.local_addr().expect("bound"));
@@ -73,7 +74,7 @@ async fn queue() -> std::net::SocketAddr {
     let take = async |Json(body): Json<Value>| {
         let messages = body["messages"].as_array().expect("messages").len();
         let ids: Vec<String> = (0..messages).map(|number| number.to_string()).collect();
-        Json(json!({ "ids": ids }))
+        Json(json!({ "ids": ids, "durability": "durable" }))
     };
     let router = Router::new().route("/queues/recharges/messages", post(take));
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -271,7 +271,7 @@ async fn one_whose_card_is_locked_is_left_out(pool: PgPool) {
     assert_eq!(
         waiting
             .as_database_error()
-            .and_then(|error| error.code())
+            .and_then(sqlx::error::DatabaseError::code)
             .as_deref(),
         Some("55P03")
     );

@@ -1,6 +1,7 @@
 //! `recarga bench`: the edge beside nginx and HAProxy, the layers of a running lab, durable writes, the queue, overload.
 
 mod chain;
+mod durable;
 mod edge;
 mod exchange;
 mod freshness;
@@ -31,6 +32,7 @@ pub async fn run(directory: &Path, what: Measure) -> Result<u8> {
             Measure::Edge(edge) => edge::run(directory, &edge, &shutdown).await,
             Measure::Chain(chain) => chain::run(directory, &chain, &shutdown).await,
             Measure::Recharges(recharges) => recharges::run(directory, &recharges).await,
+            Measure::Durable(durable) => durable::run(&durable).await,
             Measure::Queue(queue) => queue::run(&queue).await,
             Measure::Overload(overload) => overload::run(&overload).await,
             Measure::Freshness(freshness) => freshness::run(directory, &freshness).await,

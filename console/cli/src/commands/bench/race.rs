@@ -226,7 +226,7 @@ fn medians(rounds: &[Figures]) -> Figures {
 }
 
 /// The middle one, or the mean of the two in the middle; none of none.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

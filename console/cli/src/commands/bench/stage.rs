@@ -204,7 +204,7 @@ pub fn balancer_takes(flag: &str) -> bool {
         })
 }
 
-fn random_token() -> Result<String> {
+pub fn random_token() -> Result<String> {
     let mut bytes = [0; 20];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
