@@ -218,7 +218,7 @@ async fn what_the_queue_answered_holds_whatever_is_killed() {
     .await;
     clients.over.store(true, Ordering::Relaxed);
     for task in tasks {
-        tokio::time::timeout(Duration::from_secs(60), task)
+        tokio::time::timeout(Duration::from_mins(1), task)
             .await
             .expect("it ends in time")
             .unwrap();
