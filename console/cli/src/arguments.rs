@@ -46,10 +46,17 @@ pub enum Command {
     Scale(Scale),
     /// Restart instances one after the other, without a failed request where a role has two.
     Restart(Restart),
+    /// Show the lab's queues, pause and resume them, look at and take back dead letters.
+    Queues(Queues),
     /// Read and pull the levers of balancing: policy, weights, ejection, breakers, retries, admission.
     Balancing(Balancing),
     /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
     Bench(bench::Bench),
+    /// Prove that nothing was lost: the six invariants, against a lab and what its clients were told.
+    Verify(Verify),
+    /// Break a lab of its own while clients use it, and prove that nothing was lost: `kill -9`, frozen processes, broken
+    /// connections between any two.
+    Chaos(Chaos),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
     Routes(Routes),
     /// Print a completion script for a shell.
@@ -204,9 +211,73 @@ pub struct Load {
     /// Draws the calls; the same number gives the same sequence.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Write down what was asked for and answered (recharges, bookings, tasks), for `recarga verify --journal`.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
     /// The report as one JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// What clients were told, as `recarga chaos` and `recarga load --journal` write it down.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// How long what must happen sooner or later may take: notifications, tasks, the outbox.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub settle: Duration,
+    /// How many reads through all gateways look for values from before a write; 0 leaves that out, and with it the
+    /// recharges that it takes.
+    #[arg(long, default_value_t = 2_000)]
+    pub reads: u64,
+    /// Check this PostgreSQL instead of that of the lab in this folder.
+    #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// With --database-url: where the queue's messages are, to say where a missing event is.
+    #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// With --database-url: a gateway of the running system, such as `http://127.0.0.1:8101`; may be repeated.
+    #[arg(long, value_name = "URL", requires = "database_url")]
+    pub gateway: Vec<String>,
+    /// The report as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Chaos {
+    /// How many rounds of faults; after each the lab must be well again.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rounds: u32,
+    /// Draws the faults; the same number gives the same plan. A new one each time by default.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How much is broken at a time.
+    #[arg(long, value_enum, default_value_t)]
+    pub plan: ChaosPlan,
+    /// Begin no round after this time, such as 10m.
+    #[arg(long, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Operations a second that the clients attempt, queues aside.
+    #[arg(long, default_value_t = 40)]
+    pub rate: u32,
+    /// Keep the lab's folder and the journal even when everything holds.
+    #[arg(long)]
+    pub keep: bool,
+    /// Switch a safeguard off, to see that its absence is noticed; may be repeated.
+    #[arg(long, hide = true, value_name = "SAFEGUARD", value_delimiter = ',')]
+    pub without_safeguard: Vec<kit::safeguards::Safeguard>,
+}
+
+/// How hard a lab is shaken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ChaosPlan {
+    /// One fault a round, over within a good second.
+    Short,
+    /// One to three faults a round, up to four seconds each.
+    #[default]
+    Full,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +307,68 @@ pub struct Restart {
     /// Roles or instances, such as gateway or travel-2.
     #[arg(required = true, value_name = "ROLE|INSTANCE")]
     pub targets: Vec<Target>,
+}
+
+#[derive(Debug, Args)]
+pub struct Queues {
+    #[command(subcommand)]
+    pub what: Option<QueueAction>,
+    /// One JSON document for scripts.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be done to a queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueAction {
+    /// Lets receivers get nothing; what is sent waits.
+    Pause { queue: String },
+    /// Lets receivers get messages again.
+    Resume { queue: String },
+    /// Changes settings, such as `durability=fast` or `max_depth=1000`.
+    Set {
+        queue: String,
+        #[arg(required = true, value_name = "SETTING=VALUE", value_parser = setting)]
+        settings: Vec<(String, serde_json::Value)>,
+    },
+    /// Shows dead letters with their reasons.
+    Dead {
+        queue: String,
+        /// How many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Sends dead letters again, the oldest first.
+    Redrive {
+        queue: String,
+        /// How many at most.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// So many a second instead of all at once.
+        #[arg(long)]
+        per_second: Option<f64>,
+        /// Only tell what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Ends all messages of a queue but the dead letters.
+    Purge {
+        queue: String,
+        /// The dead letters instead.
+        #[arg(long)]
+        dead: bool,
+    },
+}
+
+/// A number where it is one, words otherwise.
+fn setting(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not SETTING=VALUE, such as durability=fast"))?;
+    let value = value
+        .parse::<serde_json::Number>()
+        .map_or_else(|_| value.into(), Into::into);
+    Ok((name.to_owned(), value))
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,10 @@ pub const MISSING: u8 = 3;
 pub const PORT_TAKEN: u8 = 4;
 /// No lab is running here.
 pub const NOT_RUNNING: u8 = 5;
+/// An invariant does not hold.
+pub const VIOLATED: u8 = 6;
+/// An invariant could not be checked; those that could, hold.
+pub const UNCHECKED: u8 = 7;
 /// Stopped by a signal before the work was done.
 pub const INTERRUPTED: u8 = 130;
 
@@ -26,6 +30,8 @@ Exit codes:
   3    PostgreSQL or Redis is missing (see `recarga doctor`)
   4    a port is taken by another program
   5    no lab is running in this folder
+  6    `recarga verify` or `recarga chaos`: an invariant is violated
+  7    `recarga verify`: an invariant could not be checked; those that could, hold
   130  stopped by a signal before it was done
 `recarga test` passes the exit code of the tests on.";
 

@@ -68,7 +68,7 @@ impl Job {
                     .args(["serve", role.name(), "--instance", name])
                     .args(["--listen", &listen.to_string()])
                     .args(["--admin-listen", &admin.to_string()])
-                    .envs(inner.environment(*role))
+                    .envs(inner.environment(*role, name))
                     // The same lines go to the rolling files, which are bounded.
                     .stdout(Stdio::null());
             }

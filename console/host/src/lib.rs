@@ -3,6 +3,7 @@
 //! It knows how processes are started, watched and stopped, and nothing of what the services do.
 
 mod account;
+mod at_rest;
 pub mod backoff;
 pub mod control;
 pub mod database;
@@ -17,6 +18,7 @@ mod layout;
 mod leftovers;
 pub mod ports;
 mod processes;
+mod rewire;
 pub mod roles;
 mod running;
 mod scratch;
@@ -25,11 +27,13 @@ mod supervisor;
 mod up;
 
 pub use account::Account;
+pub use at_rest::AtRest;
 pub use error::{Error, Result};
 pub use event::{Events, UpEvent};
 pub use layout::{Layout, Lock, Secrets, tail};
+pub use rewire::Rewire;
 pub use roles::{Count, Role, Target};
-pub use running::{running_database_url, running_topology};
+pub use running::{running_database_url, running_redis_urls, running_topology};
 pub use scratch::Scratch;
 pub use supervisor::Supervisor;
 pub use up::{Lab, Options, Outcome, up};

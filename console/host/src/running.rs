@@ -39,3 +39,15 @@ pub fn running_database_url(directory: &Path) -> Result<String> {
         secrets.database_password, store.address
     ))
 }
+
+/// The URLs of every private Redis of the lab that runs in the folder.
+pub fn running_redis_urls(directory: &Path) -> Result<Vec<String>> {
+    let topology = running_topology(directory)?;
+    let secrets = Secrets::load(&Layout::existing(directory)?)?;
+    Ok(topology
+        .stores
+        .iter()
+        .filter(|store| store.kind != "postgres" && store.managed)
+        .map(|store| format!("redis://:{}@{}", secrets.redis_password, store.address))
+        .collect())
+}

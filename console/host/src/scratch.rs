@@ -35,12 +35,13 @@ pub struct Scratch {
     folder: TempDir,
 }
 
+/// A store under its guard; both end when this is dropped.
 #[derive(Debug)]
-struct Guarded {
-    child: Child,
+pub(crate) struct Guarded {
+    pub child: Child,
     /// Its end means "stop"; kept apart, because waiting for a child closes what is left in it.
     _pipe: Option<ChildStdin>,
-    log: PathBuf,
+    pub log: PathBuf,
 }
 
 impl Scratch {
@@ -134,24 +135,30 @@ impl Scratch {
 
     /// Stops both in order and removes the folder.
     pub async fn stop(mut self) -> Result<()> {
-        for guarded in [&mut self.postgres, &mut self.redis] {
-            if let Some(pid) = guarded.child.id() {
-                processes::signal(pid, Signal::TERM);
-            }
-        }
-        for guarded in [&mut self.postgres, &mut self.redis] {
-            let ended = tokio::time::timeout(Duration::from_secs(20), guarded.child.wait()).await;
-            if ended.is_err() {
-                let _ = guarded.child.kill().await;
-            }
-        }
+        stop([&mut self.postgres, &mut self.redis]).await;
         self.folder
             .close()
             .map_err(Error::doing("removing the temporary folder"))
     }
 }
 
-fn guarded(program: &Path, launch: &Launch, log: PathBuf) -> Result<Guarded> {
+/// Stops guards with what they guard, all at once.
+pub(crate) async fn stop<'a>(guarded: impl IntoIterator<Item = &'a mut Guarded>) {
+    let guarded: Vec<_> = guarded.into_iter().collect();
+    for guarded in &guarded {
+        if let Some(pid) = guarded.child.id() {
+            processes::signal(pid, Signal::TERM);
+        }
+    }
+    for guarded in guarded {
+        let ended = tokio::time::timeout(Duration::from_secs(20), guarded.child.wait()).await;
+        if ended.is_err() {
+            let _ = guarded.child.kill().await;
+        }
+    }
+}
+
+pub(crate) fn guarded(program: &Path, launch: &Launch, log: PathBuf) -> Result<Guarded> {
     let open = || fs::File::create(&log).map_err(|source| Error::on_path(&log, source));
     let output = open()?;
     let errors = output
@@ -172,7 +179,7 @@ fn guarded(program: &Path, launch: &Launch, log: PathBuf) -> Result<Guarded> {
     })
 }
 
-async fn wait<F: Future<Output = bool>>(
+pub(crate) async fn wait<F: Future<Output = bool>>(
     name: &str,
     log: &Path,
     mut answers: impl FnMut() -> F,

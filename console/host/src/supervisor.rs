@@ -25,6 +25,7 @@ use crate::{
     keeper::{Keeper, Progress},
     layout::{self, Layout, Secrets},
     ports::Ports,
+    rewire::Rewire,
     roles::Role,
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub program: PathBuf,
     pub events: Events,
     pub http: reqwest::Client,
+    rewire: Option<Rewire>,
     urls: OnceLock<StoreUrls>,
     topology: Mutex<Topology>,
     ports: Mutex<Ports>,
@@ -70,7 +72,7 @@ pub struct Supervisor {
 
 impl Inner {
     /// What a service is told through its environment.
-    pub fn environment(&self, role: Role) -> Vec<(String, String)> {
+    pub fn environment(&self, role: Role, name: &str) -> Vec<(String, String)> {
         let mut variables = vec![
             (kit::lifecycle::EXIT_WITH_PARENT.to_owned(), "1".to_owned()),
             (
@@ -116,6 +118,9 @@ impl Inner {
                 };
                 variables.push(("RECARGA_REDIS_URL".to_owned(), url.clone()));
             }
+        }
+        if let Some(rewire) = &self.rewire {
+            rewire.apply(name, &mut variables);
         }
         variables
     }
@@ -177,6 +182,7 @@ impl Supervisor {
         events: Events,
         ports: Ports,
         topology: Topology,
+        rewire: Option<Rewire>,
     ) -> Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -190,6 +196,7 @@ impl Supervisor {
                 program,
                 events,
                 http,
+                rewire,
                 urls: OnceLock::new(),
                 topology: Mutex::new(topology),
                 ports: Mutex::new(ports),

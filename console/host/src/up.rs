@@ -22,6 +22,7 @@ use crate::{
     layout::{Layout, Lock, Secrets},
     leftovers,
     ports::{Ports, Wanted},
+    rewire::Rewire,
     roles::{self, Count},
     store::{self, Cluster, Fsync, Server, postgres::DATABASE, redis},
     supervisor::{StoreUrls, Supervisor},
@@ -45,6 +46,8 @@ pub struct Options {
     pub queue_redis_url: Option<String>,
     /// The city that an empty database is filled with.
     pub plan: seed::Plan,
+    /// Changes what services are told; a lab is wired as usual without it.
+    pub rewire: Option<Rewire>,
 }
 
 /// A lab that runs in this process's care.
@@ -86,6 +89,7 @@ pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Re
         events.clone(),
         ports,
         empty_topology(),
+        options.rewire.clone(),
     )?;
     let mut lab = Lab {
         supervisor,

@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
-use kit::caching::first_level::{HOLDERS, LEASE};
+use kit::{
+    caching::first_level::{HOLDERS, LEASE},
+    safeguards::Safeguard,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -98,7 +101,12 @@ impl Deleter {
             let mut call = DELETE.key(HOLDERS);
             call.arg(now()).arg(self.keeper.deletions());
             for key in batch {
-                call.key(key.values()).key(key.leases()).arg(key.as_str());
+                let leases = if Safeguard::LeaseVoid.is_on() {
+                    key.leases()
+                } else {
+                    key.values()
+                };
+                call.key(key.values()).key(leases).arg(key.as_str());
             }
             let (announced, numbers): (Vec<String>, Vec<usize>) = link
                 .run(|mut connection| async move { call.invoke_async(&mut connection).await })

@@ -131,6 +131,7 @@ fn refuse_unless(gate: &Gate, (limit, _): Count<'_>, standing: Standing) -> Resu
     request_body(content((Credentials = "application/x-www-form-urlencoded"), (Credentials = "application/json"))),
     responses(
         (status = 200, description = "A token for 30 minutes: `Authorization: Bearer …`", body = Granted),
+        (status = 400, description = "The body is not what its type says", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "Wrong user or password", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many tries; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),

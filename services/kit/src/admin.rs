@@ -27,7 +27,7 @@ use crate::{
     Instance, Problem,
     extract::{Json, Query},
     faults::FaultList,
-    metrics,
+    metrics, safeguards,
     telemetry::{self, Line},
 };
 
@@ -107,6 +107,7 @@ async fn info(State(instance): State<Instance>) -> axum::Json<Value> {
         "checks": instance.checks(),
         "log_level": telemetry::level(),
         "faults": instance.faults().list(Instant::now()),
+        "safeguards_off": safeguards::off(),
         "listen": listen,
         "admin": admin,
     }))

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::safeguards::Safeguard;
+
 /// Identity, addresses, logging and shutdown of one instance.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
@@ -36,6 +38,14 @@ pub struct Common {
     /// longer (as Docker's, for ten minutes): 1 to 60.
     #[arg(long, env = "RECARGA_DNS_MAX_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub dns_max_seconds: u64,
+    /// Do without a safeguard, to see that its absence is noticed; for tests of the tests.
+    #[arg(
+        long,
+        env = "RECARGA_WITHOUT_SAFEGUARD",
+        hide = true,
+        value_delimiter = ','
+    )]
+    pub without_safeguard: Vec<Safeguard>,
 }
 
 impl Common {
@@ -53,6 +63,7 @@ impl Common {
             drain_seconds: 5,
             drain_notice_ms: 0,
             dns_max_seconds: 2,
+            without_safeguard: Vec::new(),
         }
     }
 

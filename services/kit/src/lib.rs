@@ -27,6 +27,7 @@ pub mod process;
 pub mod record;
 pub mod redis;
 pub mod retention;
+pub mod safeguards;
 mod server;
 pub mod service;
 pub mod telemetry;

@@ -133,6 +133,31 @@ impl Client {
         self.fenced(queue, receipt, "extend", &body).await
     }
 
+    /// Does some work on a message and keeps the message meanwhile, by extending its visibility whenever a third of it is
+    /// over. None when the queue gave the message to somebody else: then the work was dropped.
+    pub async fn hold<T>(
+        &self,
+        queue: &str,
+        receipt: &Receipt,
+        visibility: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut keep = tokio::time::interval(visibility / 3);
+        keep.tick().await;
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                _ = keep.tick() => match self.extend(queue, receipt, visibility).await {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    // The work goes on: whatever ends it is fenced all the same.
+                    Err(error) => tracing::debug!(error = %error, "a message could not be extended"),
+                },
+            }
+        }
+    }
+
     /// Gives a message back; false when the receipt came too late.
     pub async fn release(
         &self,

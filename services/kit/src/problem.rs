@@ -17,6 +17,7 @@ pub struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    allow: Option<&'static str>,
     extra: Map<String, Value>,
 }
 
@@ -27,6 +28,7 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after: None,
+            allow: None,
             extra: Map::new(),
         }
     }
@@ -108,6 +110,13 @@ impl Problem {
         self
     }
 
+    /// Adds an `Allow` header, which a 405 must have: the methods that are served.
+    #[must_use]
+    pub fn allow(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
     /// Adds a member to the body.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
@@ -160,6 +169,9 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(self.body().to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        if let Some(methods) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),

@@ -10,7 +10,9 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::net::TcpListener;
 
-use crate::{Common, Instance, Problem, Shutdown, admin, observe, record::Recorder, server};
+use crate::{
+    Common, Instance, Problem, Shutdown, admin, observe, record::Recorder, safeguards, server,
+};
 
 /// The longest a request may take when its caller set no deadline.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -115,6 +117,7 @@ impl Service {
     #[must_use]
     pub fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
         let instance = Instance::new(role, common, shutdown);
+        safeguards::without(&common.without_safeguard);
         Self {
             recorder: Arc::new(Recorder::new(&instance)),
             instance,

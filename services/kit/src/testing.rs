@@ -1,5 +1,7 @@
 //! Help for tests on real stores: where they are, and a corner of them for each test.
 
+pub mod toll;
+
 use std::net::SocketAddr;
 
 use crate::{Error, Listeners, Shutdown};

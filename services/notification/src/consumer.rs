@@ -1,4 +1,4 @@
-//! Batches off a queue: one statement claims and records, then the notifications go out, then the batch is acknowledged.
+//! The channel `log`, in batches: one statement claims and records, then the notifications go out, then the batch is acknowledged.
 //! A crash anywhere in between delivers the batch again, and the claims make the second time change nothing.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Consumer {
 
 impl Consumer {
     #[must_use]
-    pub fn new(instance: &Instance, store: Store) -> Self {
+    pub fn new(instance: &Instance, store: Store, channel: LogChannel) -> Self {
         let (sent, repeated) = (Counter::default(), Counter::default());
         instance.metrics().register(|registry| {
             registry.register(
@@ -42,7 +42,7 @@ impl Consumer {
         });
         Self {
             store,
-            channel: LogChannel::new(),
+            channel,
             sent,
             repeated,
         }
@@ -118,10 +118,10 @@ impl Consumer {
 }
 
 /// Gives a message back that the database refuses; the queue gives it up after its last delivery.
-async fn blame(intake: &Intake, message: &Message, error: &sqlx::Error) {
+pub(crate) async fn blame(intake: &Intake, message: &Message, error: &sqlx::Error) {
     tracing::warn!(error = %error, queue = intake.queue(), message = message.id, "a message cannot be recorded");
     let release = Release {
-        delay_seconds: Some(1.0),
+        delay_seconds: None,
         reason: Some(error.to_string().chars().take(500).collect()),
         uncounted: kit::postgres::is_unavailable(error),
     };
@@ -134,7 +134,7 @@ async fn blame(intake: &Intake, message: &Message, error: &sqlx::Error) {
     }
 }
 
-async fn give_up(intake: &Intake, message: &Message, error: &serde_json::Error) {
+pub(crate) async fn give_up(intake: &Intake, message: &Message, error: &serde_json::Error) {
     let reason = format!("not an event that is notified about: {error}");
     tracing::warn!(
         queue = intake.queue(),

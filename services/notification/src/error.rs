@@ -9,6 +9,8 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     #[error("PostgreSQL is away")]
     Away,
+    #[error("no such notification")]
+    NotFound,
     #[error("{field}: {reason}")]
     Invalid {
         field: &'static str,
@@ -20,6 +22,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Database(error) => error.into(),
+            Error::NotFound => Self::not_found("There is no notification with this id"),
             Error::Away => Self::unavailable("The database is unavailable; try again shortly"),
             Error::Invalid { field, reason } => Self::invalid(field, reason),
         }

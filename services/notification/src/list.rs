@@ -2,7 +2,10 @@
 
 use axum::{Json as Answer, extract::State};
 use chrono::{DateTime, Utc};
-use kit::{extract::Query, problem::ProblemBody};
+use kit::{
+    extract::{Id, Query},
+    problem::ProblemBody,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -42,8 +45,53 @@ pub struct Notification {
     #[schema(example = "sent")]
     pub state: String,
     pub attempts: i32,
+    /// `log`, `webhook` or `smtp`.
+    #[schema(example = "log")]
+    pub channel: String,
+    /// Why the latest attempt did not go out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     pub created_at: DateTime<Utc>,
     pub sent_at: Option<DateTime<Utc>>,
+}
+
+/// A notification and how it went out.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Story {
+    #[serde(flatten)]
+    pub notification: Notification,
+    /// The attempts of channels that leave the system, in their order.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
+pub struct Delivery {
+    pub attempt: i32,
+    pub channel: String,
+    /// `sent`, `retry` or `failed`.
+    #[schema(example = "sent")]
+    pub outcome: String,
+    /// Why it did not go out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    pub took_ms: i32,
+    pub created_at: DateTime<Utc>,
+}
+
+/// One notification with its attempts.
+#[utoipa::path(
+    get, path = "/notifications/{id}", tag = "notification",
+    params(("id" = i64, Path, example = 1, minimum = 1)),
+    responses(
+        (status = 200, description = "The notification", body = Story),
+        (status = 404, description = "No such notification", body = ProblemBody),
+        (status = 422, description = "Not an id", body = ProblemBody),
+        (status = 503, description = "The database is away", body = ProblemBody),
+    )
+)]
+pub async fn one(State(store): State<Store>, Id(id): Id) -> Result<Answer<Story>, Error> {
+    store.story(id).await?.map(Answer).ok_or(Error::NotFound)
 }
 
 /// The newest notifications.

@@ -29,6 +29,13 @@ pub struct Config {
     /// Seconds after which the task of a worker that died is given to another; a living one keeps extending it.
     #[arg(long, env = "RECARGA_TASK_VISIBILITY_SECONDS", default_value_t = 10.0, value_parser = visibility)]
     pub visibility_seconds: f64,
+    /// Seconds that a task may still take to end after a stop was asked for; then it is given back.
+    #[arg(long, env = "RECARGA_TASK_FINISH_SECONDS", default_value_t = 2.0, value_parser = finish)]
+    pub finish_seconds: f64,
+}
+
+fn finish(text: &str) -> Result<f64, String> {
+    within(text, 0.0, 600.0)
 }
 
 fn task_seconds(text: &str) -> Result<f64, String> {

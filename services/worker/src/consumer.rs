@@ -7,10 +7,9 @@ use kit::{
     messaging::{Client, Intake, Message, Release},
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     QUEUE,
@@ -18,8 +17,10 @@ use crate::{
     store::{Claim, Store},
 };
 
-/// The longest pause before a failed task's next attempt.
-const BACKOFF_LIMIT: Duration = Duration::from_mins(1);
+/// How often the progress of a task is written down, when it moved.
+const REPORT: Duration = Duration::from_millis(500);
+/// In how many steps the pretended work goes.
+const STEPS: u16 = 50;
 
 /// A task as its outbox event announces it.
 #[derive(Debug, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Limits {
     pub concurrency: usize,
     pub attempts: u32,
     pub visibility: Duration,
+    /// How long a task may go on after a stop was asked for.
+    pub finish: Duration,
 }
 
 /// What all tasks of an instance share; cheap to clone.
@@ -142,7 +145,7 @@ impl Consumer {
             Err(error) => return self.later(&message, &error).await,
         };
         self.metrics.running.inc();
-        let ending = self.attempt(&message, &announced.task).await;
+        let ending = self.attempt(&message, id, attempt, &announced.task).await;
         self.metrics.running.dec();
         match ending {
             Ending::Completed(result) => match self.store.complete(id, attempt, &result).await {
@@ -170,41 +173,66 @@ impl Consumer {
                 if let Err(error) = self.store.requeue(id, attempt, reason).await {
                     tracing::debug!(error = %error, "the task still says processing; its next attempt changes that");
                 }
-                self.release(&message, Duration::ZERO, reason, true).await;
+                self.release(&message, Some(Duration::ZERO), reason, true)
+                    .await;
             }
         }
     }
 
     /// Works on a task, keeping its message until the work is done.
-    async fn attempt(&self, message: &Message, task: &Value) -> Ending {
-        let mut work = std::pin::pin!(self.work(task));
-        let mut keep = tokio::time::interval(self.limits.visibility / 3);
-        keep.tick().await;
-        loop {
+    async fn attempt(&self, message: &Message, id: i64, attempt: i32, task: &Value) -> Ending {
+        let (progress, seen) = watch::channel(0.0);
+        let work = async {
             tokio::select! {
-                done = &mut work => {
-                    return match done {
-                        Ok(result) => Ending::Completed(result),
-                        Err(reason) => Ending::Failed(reason),
-                    };
-                }
-                () = self.instance.shutdown().requested() => return Ending::Stopping,
-                _ = keep.tick() => {
-                    match self.queue.extend(QUEUE, &message.receipt, self.limits.visibility).await {
-                        Ok(true) => {}
-                        Ok(false) => return Ending::Lost,
-                        // The work goes on: the end of it is fenced all the same.
-                        Err(error) => tracing::debug!(error = %error, "a task could not be extended"),
-                    }
+                done = self.work(task, &progress) => match done {
+                    Ok(result) => Ending::Completed(result),
+                    Err(reason) => Ending::Failed(reason),
+                },
+                () = self.stopping() => Ending::Stopping,
+                () = self.report(id, attempt, seen) => Ending::Lost,
+            }
+        };
+        self.queue
+            .hold(QUEUE, &message.receipt, self.limits.visibility, work)
+            .await
+            .unwrap_or(Ending::Lost)
+    }
+
+    /// Ends when a task may no longer go on because of a stop.
+    async fn stopping(&self) {
+        self.instance.shutdown().requested().await;
+        tokio::time::sleep(self.limits.finish).await;
+    }
+
+    /// Writes progress down as long as the attempt is the task's latest.
+    async fn report(&self, id: i64, attempt: i32, mut seen: watch::Receiver<f32>) {
+        loop {
+            tokio::time::sleep(REPORT).await;
+            if !seen.has_changed().unwrap_or(false) {
+                continue;
+            }
+            let progress = *seen.borrow_and_update();
+            match self.store.progress(id, attempt, progress).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::debug!(error = %error, "a task's progress could not be written down");
                 }
             }
         }
     }
 
     /// The pretended work.
-    async fn work(&self, task: &Value) -> Result<Box<RawValue>, String> {
+    async fn work(
+        &self,
+        task: &Value,
+        progress: &watch::Sender<f32>,
+    ) -> Result<Box<RawValue>, String> {
         let time = self.settings.task_time();
-        tokio::time::sleep(time).await;
+        for step in 1..=STEPS {
+            tokio::time::sleep(time / u32::from(STEPS)).await;
+            progress.send_replace(f32::from(step) / f32::from(STEPS));
+        }
         if task.get("fail").and_then(Value::as_bool) == Some(true) {
             return Err("the task asked to fail".to_owned());
         }
@@ -216,9 +244,11 @@ impl Consumer {
         serde_json::value::to_raw_value(&result).map_err(|error| error.to_string())
     }
 
-    /// A next attempt after a pause that doubles, or the end: failed in the table first, then among the dead letters.
+    /// A next attempt after the queue's backoff, or the end: failed in the table first, then among the dead letters.
     async fn failed(&self, message: &Message, id: i64, attempt: i32, reason: &str) {
-        let last = message.deliveries >= self.limits.attempts;
+        // Those that ended with their workers do not speak against the task; the queue counts them apart.
+        let failures = message.deliveries.saturating_sub(message.crashes);
+        let last = failures >= self.limits.attempts;
         let noted = if last {
             self.store.fail(id, attempt, reason).await
         } else {
@@ -231,16 +261,13 @@ impl Consumer {
                 self.dead(message, reason).await;
             }
             Ok(true) => {
-                let doubled = Duration::from_millis(500) * 2_u32.pow(message.deliveries.min(10));
-                let jitter = rand::rng().random_range(0.5..1.0);
-                let pause = doubled.min(BACKOFF_LIMIT).mul_f64(jitter);
                 tracing::info!(
                     task_id = id,
                     attempt,
                     reason,
                     "a task failed and is tried again"
                 );
-                self.release(message, pause, reason, false).await;
+                self.release(message, None, reason, false).await;
             }
             Ok(false) => {}
             Err(error) => self.later(message, &error).await,
@@ -252,7 +279,7 @@ impl Consumer {
         tracing::debug!(error = %error, "a task cannot be recorded now");
         let blameless = kit::postgres::is_unavailable(error);
         let reason: String = error.to_string().chars().take(500).collect();
-        self.release(message, Duration::from_secs(1), &reason, blameless)
+        self.release(message, Some(Duration::from_secs(1)), &reason, blameless)
             .await;
     }
 
@@ -263,9 +290,16 @@ impl Consumer {
         }
     }
 
-    async fn release(&self, message: &Message, delay: Duration, reason: &str, uncounted: bool) {
+    /// Without a delay, the queue's backoff decides.
+    async fn release(
+        &self,
+        message: &Message,
+        delay: Option<Duration>,
+        reason: &str,
+        uncounted: bool,
+    ) {
         let release = Release {
-            delay_seconds: Some(delay.as_secs_f64()),
+            delay_seconds: delay.map(|delay| delay.as_secs_f64()),
             reason: Some(reason.to_owned()),
             uncounted,
         };

@@ -40,6 +40,7 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/task", post(handlers::submit::submit))
         .route("/task/{id}", get(handlers::status::status))
+        .route("/tasks/{id}", get(handlers::status::status))
         .route("/tasks", get(handlers::tasks::tasks))
         .fallback(async || kit::Problem::not_found("The worker has no such path"))
         .with_state(state)
@@ -75,6 +76,7 @@ pub async fn run(
             concurrency: config.concurrency.into(),
             attempts: config.attempts,
             visibility,
+            finish: Duration::from_secs_f64(config.finish_seconds),
         },
     );
     instance.spawn(consumer.run(intake));

@@ -68,7 +68,7 @@ impl Store {
     pub async fn task(&self, id: i64) -> Result<Option<Task>, Error> {
         self.available()?;
         let query = sqlx::query_as(
-            "select id as task_id, state as status, result, attempts, reason, created_at, started_at, finished_at \
+            "select id as task_id, state as status, result, attempts, reason, progress, created_at, started_at, finished_at \
              from worker.tasks where id = $1",
         )
         .bind(id)
@@ -98,7 +98,7 @@ impl Store {
     pub async fn claim(&self, id: i64, redriven: bool) -> Result<Claim, sqlx::Error> {
         let attempt: Option<i32> = sqlx::query_scalar(
             "update worker.tasks set state = 'processing', attempts = attempts + 1, started_at = clock_timestamp(), \
-             finished_at = null, reason = null \
+             finished_at = null, reason = null, progress = 0 \
              where id = $1 and (state in ('queued', 'processing') or (state = 'failed' and $2)) returning attempts",
         )
         .bind(id)
@@ -128,12 +128,30 @@ impl Store {
         result: &RawValue,
     ) -> Result<bool, sqlx::Error> {
         let done = sqlx::query(
-            "update worker.tasks set state = 'completed', result = $3, reason = null, finished_at = clock_timestamp() \
+            "update worker.tasks set state = 'completed', result = $3, reason = null, progress = 1, finished_at = clock_timestamp() \
              where id = $1 and attempts = $2 and state = 'processing'",
         )
         .bind(id)
         .bind(attempt)
         .bind(result)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Notes how far an attempt is, from 0 to 1. False when it was voided by a later one.
+    pub async fn progress(
+        &self,
+        id: i64,
+        attempt: i32,
+        progress: f32,
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "update worker.tasks set progress = $3 where id = $1 and attempts = $2 and state = 'processing'",
+        )
+        .bind(id)
+        .bind(attempt)
+        .bind(progress)
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() == 1)

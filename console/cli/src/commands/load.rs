@@ -1,5 +1,7 @@
 //! `recarga load`: traffic without the console.
 
+mod journal;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -27,7 +29,13 @@ pub async fn run(directory: &Path, arguments: Load) -> Result<u8> {
             connections: arguments.connections.max(64),
         },
     };
+    let recorder = arguments
+        .journal
+        .as_deref()
+        .map(journal::create)
+        .transpose()?;
     let options = Options {
+        journal: recorder.clone().map(journal::hear),
         allow_remote: arguments.allow_remote,
         mode,
         mix: arguments.mix,
@@ -57,6 +65,9 @@ pub async fn run(directory: &Path, arguments: Load) -> Result<u8> {
         }
     }
     let report = traffic.stop().await;
+    if let Some(recorder) = recorder {
+        recorder.finish()?;
+    }
     if arguments.json {
         say(serde_json::to_string_pretty(&report)?);
     } else {

@@ -2,6 +2,7 @@
 
 mod balancing;
 mod bench;
+mod chaos;
 mod completions;
 mod console;
 mod database;
@@ -11,6 +12,7 @@ mod guard;
 mod health;
 mod load;
 mod logs;
+mod queues;
 mod restart;
 mod routes;
 mod scale;
@@ -18,6 +20,7 @@ pub mod serve;
 mod status;
 mod test;
 mod up;
+mod verify;
 
 use std::path::Path;
 
@@ -46,7 +49,10 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Scale(scale) => scale::run(&directory, &scale).await,
         Command::Restart(restart) => restart::run(&directory, &restart).await,
         Command::Balancing(balancing) => balancing::run(&directory, &balancing).await,
+        Command::Queues(queues) => queues::run(&directory, &queues).await,
         Command::Bench(bench) => bench::run(&directory, bench.what).await,
+        Command::Verify(verify) => verify::run(&directory, verify).await,
+        Command::Chaos(chaos) => chaos::run(chaos).await,
         Command::Routes(routes) => routes::run(&routes),
         Command::Completions(completions) => completions::run(&completions),
         Command::Test(test) => test::run(test).await,

@@ -94,6 +94,16 @@ pub async fn show(topology: &Topology) -> bool {
             uptime(answer),
         ));
     }
+    for instance in &topology.instances {
+        let answer = answers.get(&instance.name).unwrap_or(&Value::Null);
+        for safeguard in answer["safeguards_off"].as_array().into_iter().flatten() {
+            let safeguard = safeguard.as_str().unwrap_or_default();
+            say(format_args!(
+                "WARNING  {} runs without the safeguard {safeguard}",
+                instance.name
+            ));
+        }
+    }
     is_healthy(topology, &answers)
 }
 

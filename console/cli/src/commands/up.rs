@@ -80,6 +80,7 @@ fn options(directory: &Path, arguments: &Up) -> Result<host::Options> {
             scale: arguments.scale,
             seed: arguments.seed,
         },
+        rewire: None,
     })
 }
 

@@ -100,6 +100,13 @@ impl Intake {
         self.queue
     }
 
+    /// Does some work on a message and keeps the message meanwhile; None when the queue gave it to somebody else.
+    pub async fn hold<T>(&self, message: &Message, work: impl Future<Output = T>) -> Option<T> {
+        self.client
+            .hold(self.queue, &message.receipt, self.visibility, work)
+            .await
+    }
+
     /// The next messages, at least one; none at all once the shutdown was requested. What a poll brings after a pause
     /// or a stop began is given back, and does not count as delivered.
     pub async fn next(&mut self, max: usize) -> Option<Vec<Message>> {

@@ -36,7 +36,12 @@ impl Reason {
     };
 
     pub fn problem(self) -> Problem {
-        Problem::new(self.status, self.detail).with("reason", self.label)
+        let problem = Problem::new(self.status, self.detail).with("reason", self.label);
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            problem.allow("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        } else {
+            problem
+        }
     }
 }
 

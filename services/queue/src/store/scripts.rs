@@ -1,6 +1,6 @@
 //! The scripts, and how their answers begin.
 
-use kit::messaging::Durability;
+use kit::{messaging::Durability, safeguards::Safeguard};
 use redis::{FromRedisValue, Script, Value};
 
 use super::reply::{number, text};
@@ -15,11 +15,12 @@ macro_rules! scripts {
 
         impl Scripts {
             pub fn new() -> Self {
+                let first = format!("local FENCED = {}\n", Safeguard::Fencing.is_on());
                 Self {
-                    $($name: Script::new(concat!(
+                    $($name: Script::new(&(first.clone() + concat!(
                         include_str!("lua/prelude.lua"),
                         include_str!(concat!("lua/", stringify!($name), ".lua"))
-                    )),)*
+                    ))),)*
                 }
             }
         }

@@ -21,7 +21,7 @@ pub struct Arrivals {
 
 /// The next vehicles at a station
 #[utoipa::path(get, path = "/stations/{id}/arrivals", tag = "Stations",
-    params(("id" = i64, Path, description = "The station", example = 1)),
+    params(("id" = i64, Path, description = "The station", example = 1, minimum = 1)),
     responses(
         (status = 200, description = "Soonest first, at most ten, in both directions", body = Arrivals, example = json!({
             "station_id": 1, "station": "Portal Norte",

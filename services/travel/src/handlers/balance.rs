@@ -12,7 +12,7 @@ use crate::{
 
 /// The balance of a card
 #[utoipa::path(get, path = "/cards/{id}/balance", tag = "Cards", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The card", example = 1)),
+    params(("id" = i64, Path, description = "The card", example = 1, minimum = 1)),
     responses(
         (status = 200, description = "The card's balance and status", body = CardStatus,
             example = json!({"card_id": 1, "balance": 24_550, "status": "active"})),

@@ -92,7 +92,7 @@ impl Single for End {
 
 /// End a trip
 #[utoipa::path(post, path = "/trips/{id}/end", tag = "Trips", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The trip", example = 7),
+    params(("id" = i64, Path, description = "The trip", example = 7, minimum = 1),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = EndRequest,
     responses(

@@ -27,7 +27,7 @@ pub struct History {
 
 /// The recharges and trips of a card, newest first
 #[utoipa::path(get, path = "/cards/{id}/history", tag = "Cards", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The card", example = 1), PageQuery),
+    params(("id" = i64, Path, description = "The card", example = 1, minimum = 1), PageQuery),
     responses(
         (status = 200, description = "A page of movements", body = History, example = json!({
             "card_id": 1,

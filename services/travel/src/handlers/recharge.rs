@@ -116,7 +116,7 @@ pub async fn recharge(
 ///
 /// Never cached.
 #[utoipa::path(get, path = "/recharges/{id}", tag = "Cards", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The recharge", example = 3)),
+    params(("id" = i64, Path, description = "The recharge", example = 3, minimum = 1)),
     responses(
         (status = 200, description = "As it was answered when it was made", body = CardRecharge,
             example = json!({"recharge_id": 3, "card_id": 1, "user_id": 1, "amount": 20_000, "balance": 27_500,

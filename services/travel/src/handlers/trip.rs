@@ -7,7 +7,7 @@ use crate::{App, error::Error, responses::Always, store::Trip};
 
 /// A trip
 #[utoipa::path(get, path = "/trips/{id}", tag = "Trips",
-    params(("id" = i64, Path, description = "The trip", example = 7)),
+    params(("id" = i64, Path, description = "The trip", example = 7, minimum = 1)),
     responses(
         (status = 200, description = "The trip; `ended_at` is null while it is under way", body = Trip,
             example = json!({"trip_id": 7, "card_id": 1, "route_id": 1, "station_id": 1, "fare": 2_950, "transfer": false,

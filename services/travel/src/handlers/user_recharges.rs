@@ -27,7 +27,7 @@ pub struct UserRecharges {
 
 /// The recharges of all cards of a user, newest first
 #[utoipa::path(get, path = "/users/{id}/recharges", tag = "Users", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The user", example = 1), PageQuery),
+    params(("id" = i64, Path, description = "The user", example = 1, minimum = 1), PageQuery),
     responses(
         (status = 200, description = "A page of recharges", body = UserRecharges, example = json!({
             "user_id": 1,

@@ -23,6 +23,9 @@ pub struct Task {
     /// How often it was begun.
     #[schema(example = 1)]
     pub attempts: i32,
+    /// How far the present attempt is, from 0 to 1.
+    #[schema(example = 1.0)]
+    pub progress: f32,
     /// Why the latest attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -38,7 +41,7 @@ pub struct Task {
     responses(
         (status = 200, description = "The task", body = Task),
         (status = 401, description = "The token that was sent is not valid", body = ProblemBody),
-        (status = 404, description = "No such task; `status` is `not_found`", body = Value, example = json!({"status": "not_found", "title": "Not Found", "detail": "There is no task with this id"})),
+        (status = 404, description = "No such task; `status` is `not_found`", body = Value, content_type = "application/problem+json", example = json!({"status": "not_found", "title": "Not Found", "detail": "There is no task with this id"})),
         (status = 422, description = "Not an id", body = ProblemBody),
         (status = 429, description = "Too many requests", body = ProblemBody),
         (status = 503, description = "The database is away", body = ProblemBody),

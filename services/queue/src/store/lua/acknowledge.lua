@@ -12,7 +12,7 @@ for place, entry in ipairs(entries) do
     if held and not seen[entry] then
         d, size, k = string.match(held, '^(%d+) (%d+) %d+ (%S*)$')
     end
-    if d and d == ARGV[2 * place + 2] then
+    if d and (not FENCED or d == ARGV[2 * place + 2]) then
         seen[entry] = true
         ended[#ended + 1] = entry
         bytes = bytes + size

@@ -179,7 +179,7 @@ local function fenced(at)
     local held = redis.call('HGET', HELD, ARGV[at])
     if held then
         held = parse(held)
-        if integer(held.d) == ARGV[at + 1] then
+        if not FENCED or integer(held.d) == ARGV[at + 1] then
             return ARGV[at], held
         end
     end

@@ -1,96 +1,11 @@
 //! Events off a real queue into a real database: once each, whatever is delivered how often.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::net::SocketAddr;
-
-use kit::{
-    Shutdown,
-    discovery::Source,
-    messaging::{Client, Outgoing},
-    testing::{OPERATOR_TOKEN, Process, database_url, eventually, redis_url},
-};
+use kit::testing::{Process, database_url, eventually};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-struct Lab {
-    queue: Process,
-    client: Client,
-    http: reqwest::Client,
-}
-
-async fn lab() -> Lab {
-    let queue = Process::start(
-        "queue-1",
-        &["--redis-url", &redis_url().await, "--durability", "fast"],
-        queue::run,
-    );
-    let source: Source = queue.public.to_string().parse().unwrap();
-    Lab {
-        client: Client::connect(source.watch(Shutdown::new()).await).unwrap(),
-        queue,
-        http: reqwest::Client::builder().no_proxy().build().unwrap(),
-    }
-}
-
-impl Lab {
-    fn notification(&self, pool: &PgPool, name: &str) -> Process {
-        let queue = self.queue.public.to_string();
-        let flags = ["--database-url", &database_url(pool), "--queue", &queue];
-        Process::start(name, &flags, notification::run)
-    }
-
-    async fn send(&self, queue: &str, bodies: &[Value]) {
-        let messages: Vec<Outgoing> = bodies.iter().map(|b| Outgoing::new(b).unwrap()).collect();
-        self.client.send_batch(queue, &messages).await.unwrap();
-    }
-
-    async fn get(&self, address: SocketAddr, path: &str) -> (u16, Value) {
-        let response = self
-            .http
-            .get(format!("http://{address}{path}"))
-            .send()
-            .await
-            .unwrap();
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap())
-    }
-
-    async fn switch(&self, process: &Process, path: &str) {
-        let url = format!("http://{}/admin/{path}", process.admin);
-        let answer = self.http.post(url).bearer_auth(OPERATOR_TOKEN).send().await;
-        assert_eq!(answer.unwrap().status(), 200);
-    }
-
-    async fn settled(&self, queue: &str) {
-        eventually("everything is acknowledged", async || {
-            let (_, figures) = self
-                .get(self.queue.public, &format!("/queues/{queue}"))
-                .await;
-            figures["depth"] == 0 && figures["in_flight"] == 0
-        })
-        .await;
-    }
-}
-
-fn recharge(id: i64, event_id: Uuid) -> Value {
-    json!({"event_id": event_id, "type": "recharge", "recharge_id": id, "card_id": 1, "user_id": 7, "amount": 5_000, "balance": 9_000})
-}
-
-fn booking(id: i64, event_id: Uuid) -> Value {
-    json!({
-        "event_id": event_id, "type": "booking", "booking_id": id, "student_id": 1, "student": "Ana", "tutor_id": 2,
-        "tutor": "Luis", "subject": "Math", "starts_at": "2030-01-02T15:00:00.000000Z", "ends_at": "2030-01-02T16:00:00.000000Z",
-    })
-}
-
-async fn count(pool: &PgPool, state: &str) -> i64 {
-    sqlx::query_scalar("select count(*) from notification.notifications where state = $1")
-        .bind(state)
-        .fetch_one(pool)
-        .await
-        .unwrap()
-}
+use crate::support::{Lab, booking, count, lab, recharge};
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn an_event_delivered_twice_notifies_once(pool: PgPool) {

@@ -1,97 +1,10 @@
 //! Long tasks end completed or failed, once, whatever becomes of their workers.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
-use kit::testing::{OPERATOR_TOKEN, Process, database_url, eventually, redis_url};
+use kit::testing::eventually;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-struct Lab {
-    queue: Process,
-    database: String,
-    http: reqwest::Client,
-}
-
-async fn lab(pool: &PgPool) -> Lab {
-    Lab {
-        queue: Process::start(
-            "queue-1",
-            &["--redis-url", &redis_url().await, "--durability", "fast"],
-            queue::run,
-        ),
-        database: database_url(pool),
-        http: reqwest::Client::builder().no_proxy().build().unwrap(),
-    }
-}
-
-impl Lab {
-    fn worker(&self, name: &str, seconds: &str) -> Process {
-        let queue = self.queue.public.to_string();
-        let flags = [
-            "--database-url",
-            &self.database,
-            "--queue",
-            &queue,
-            "--task-seconds",
-            seconds,
-            "--visibility-seconds",
-            "0.6",
-            "--attempts",
-            "2",
-        ];
-        Process::start(name, &flags, worker::run)
-    }
-
-    async fn submit(&self, worker: &Process, task: Value) -> i64 {
-        let url = format!("http://{}/task", worker.public);
-        let response = self
-            .http
-            .post(url)
-            .json(&json!({"task": task}))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), 202);
-        let location = response.headers()["location"].to_str().unwrap().to_owned();
-        let body: Value = response.json().await.unwrap();
-        assert_eq!(body["status"], "Started");
-        let id = body["task_id"].as_i64().unwrap();
-        assert_eq!(location, format!("/task/{id}"));
-        id
-    }
-
-    async fn get(&self, worker: &Process, path: &str) -> (u16, Value) {
-        let url = format!("http://{}{path}", worker.public);
-        let response = self.http.get(url).send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
-    }
-
-    async fn reaches(&self, worker: &Process, id: i64, status: &str) -> Value {
-        eventually(&format!("task {id} is {status}"), async || {
-            self.get(worker, &format!("/task/{id}")).await.1["status"] == status
-        })
-        .await;
-        self.get(worker, &format!("/task/{id}")).await.1
-    }
-
-    async fn admin(&self, worker: &Process, method: &str, path: &str, body: Value) -> u16 {
-        let url = format!("http://{}{path}", worker.admin);
-        let request = self.http.request(method.parse().unwrap(), url);
-        let request = request.bearer_auth(OPERATOR_TOKEN).json(&body);
-        request.send().await.unwrap().status().as_u16()
-    }
-
-    async fn figures(&self) -> Value {
-        let url = format!("http://{}/queues/tasks", self.queue.public);
-        self.http
-            .get(url)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap()
-    }
-}
+use crate::support::lab;
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn tasks_are_completed_and_counted(pool: PgPool) {
@@ -297,4 +210,33 @@ async fn a_paused_worker_accepts_and_waits(pool: PgPool) {
         200
     );
     lab.reaches(&worker, id, "completed").await;
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_task_shows_how_far_it_is(pool: PgPool) {
+    let lab = lab(&pool).await;
+    let worker = lab.worker("worker-1", "3");
+    let id = lab.submit(&worker, json!(1)).await;
+    let path = format!("/tasks/{id}");
+    eventually("it moves", async || {
+        let progress = lab.get(&worker, &path).await.1["progress"].as_f64();
+        progress.is_some_and(|progress| progress > 0.0 && progress < 1.0)
+    })
+    .await;
+    let done = lab.reaches(&worker, id, "completed").await;
+    assert_eq!(done["progress"], 1.0);
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_worker_that_stops_finishes_what_takes_but_a_moment(pool: PgPool) {
+    let lab = lab(&pool).await;
+    let (worker, other) = (lab.worker("worker-1", "0.05"), lab.worker("worker-2", "0"));
+    let id = lab.submit(&worker, json!(1)).await;
+    eventually("it is taken", async || {
+        lab.get(&other, &format!("/task/{id}")).await.1["attempts"] == 1
+    })
+    .await;
+    worker.stop().await;
+    let done = lab.reaches(&other, id, "completed").await;
+    assert_eq!(done["attempts"], 1);
 }

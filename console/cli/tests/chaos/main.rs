@@ -1,0 +1,61 @@
+//! Faults of every kind against a whole lab, with a plan that is new each time; that nothing is left of it when it is stopped;
+//! and that the lab would be caught if it did not have its safeguards.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod interrupted;
+mod safeguards;
+
+use std::{
+    io::Write as _,
+    process::{Output, Stdio},
+};
+
+use tokio::process::Command;
+
+const RECARGA: &str = env!("CARGO_BIN_EXE_recarga");
+/// What `recarga chaos` ends with when something is wrong.
+const VIOLATED: i32 = 6;
+
+/// Held by a test that is at work: several labs under load at once would have too little of the machine each.
+async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    ALONE.lock().await
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(RECARGA);
+    command
+        .arg("chaos")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+async fn chaos(arguments: &[&str]) -> Output {
+    let output = command(arguments).output().await.unwrap();
+    // Not by a macro, whose words are shown of a failed test only: the seed is in them.
+    std::io::stderr()
+        .write_all(words(&output).as_bytes())
+        .unwrap();
+    output
+}
+
+fn words(output: &Output) -> String {
+    let (out, error) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(error)
+    )
+}
+
+#[tokio::test]
+async fn nothing_is_lost_whatever_breaks() {
+    let _alone = alone().await;
+    let output = chaos(&["--plan", "short", "--rounds", "14", "--duration", "60s"]).await;
+    assert!(output.status.success(), "{}", output.status);
+}
