@@ -27,7 +27,8 @@ pub fn run(program: &Path, url: &str, folder: &Path, plan: Plan) -> Result<Outco
     let script = folder.join("recharge.sql");
     fs::write(&script, statement(plan.cards))
         .with_context(|| format!("writing {}", script.display()))?;
-    let seconds = (plan.warm_up + plan.duration).as_secs_f64().ceil() as u64;
+    // Its clock begins before its clients are connected.
+    let seconds = (plan.warm_up + plan.duration).as_secs_f64().ceil() as u64 + 1;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let output = Command::new(program)
         .current_dir(folder)
