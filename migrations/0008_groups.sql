@@ -13,6 +13,9 @@
 -- p_wait says what happens to an item whose card is locked by somebody else: wait for a quarter of a second and fail with all
 -- others, or answer busy (nothing is kept) and do the others.
 
+-- Room on each page for the next version of a row: a new balance then leaves the indexes alone.
+alter table travel.cards set (fillfactor = 80);
+
 -- As before, with the lock that groups take, and with the answer of a key that is done also while somebody else asks for it.
 create or replace function travel.claimed(p_caller text, p_route text, p_key text, p_body_hash bytea)
 returns table (outcome text, reply jsonb, replayed boolean) language plpgsql as $$

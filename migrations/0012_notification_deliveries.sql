@@ -2,7 +2,11 @@
 
 alter table notification.notifications
     add column channel    text not null default 'log' check (channel in ('log', 'webhook', 'smtp')),
-    add column last_error text;
+    add column last_error text,
+    -- The message that sees a pending notification through, and when it was last heard of: a second message about the same
+    -- event waits, and takes over only when the first is gone for good.
+    add column message_id text,
+    add column touched_at timestamptz;
 
 create table notification.deliveries (
     event_id   uuid not null references notification.notifications (event_id) on delete cascade,

@@ -46,6 +46,8 @@ pub enum Command {
     Scale(Scale),
     /// Restart instances one after the other, without a failed request where a role has two.
     Restart(Restart),
+    /// Show the lab's queues, pause and resume them, look at and take back dead letters.
+    Queues(Queues),
     /// Read and pull the levers of balancing: policy, weights, ejection, breakers, retries, admission.
     Balancing(Balancing),
     /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
@@ -305,6 +307,68 @@ pub struct Restart {
     /// Roles or instances, such as gateway or travel-2.
     #[arg(required = true, value_name = "ROLE|INSTANCE")]
     pub targets: Vec<Target>,
+}
+
+#[derive(Debug, Args)]
+pub struct Queues {
+    #[command(subcommand)]
+    pub what: Option<QueueAction>,
+    /// One JSON document for scripts.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be done to a queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueAction {
+    /// Lets receivers get nothing; what is sent waits.
+    Pause { queue: String },
+    /// Lets receivers get messages again.
+    Resume { queue: String },
+    /// Changes settings, such as `durability=fast` or `max_depth=1000`.
+    Set {
+        queue: String,
+        #[arg(required = true, value_name = "SETTING=VALUE", value_parser = setting)]
+        settings: Vec<(String, serde_json::Value)>,
+    },
+    /// Shows dead letters with their reasons.
+    Dead {
+        queue: String,
+        /// How many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Sends dead letters again, the oldest first.
+    Redrive {
+        queue: String,
+        /// How many at most.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// So many a second instead of all at once.
+        #[arg(long)]
+        per_second: Option<f64>,
+        /// Only tell what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Ends all messages of a queue but the dead letters.
+    Purge {
+        queue: String,
+        /// The dead letters instead.
+        #[arg(long)]
+        dead: bool,
+    },
+}
+
+/// A number where it is one, words otherwise.
+fn setting(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not SETTING=VALUE, such as durability=fast"))?;
+    let value = value
+        .parse::<serde_json::Number>()
+        .map_or_else(|_| value.into(), Into::into);
+    Ok((name.to_owned(), value))
 }
 
 #[derive(Debug, Args)]

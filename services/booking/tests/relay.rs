@@ -122,7 +122,11 @@ fn relay(pool: &PgPool, queue: SocketAddr) -> Process {
 #[sqlx::test(migrations = "../../migrations")]
 async fn a_relay_dies_at_every_step(pool: PgPool) {
     let mut expected = Vec::new();
-    let queue = Process::start("queue-1", &["--redis-url", &redis_url().await], queue::run);
+    let queue = Process::start(
+        "queue-1",
+        &["--redis-url", &redis_url().await, "--durability", "fast"],
+        queue::run,
+    );
     for (mode, first) in [(REFUSE, 0), (SWALLOW, 200), (PASS, 400)] {
         let way = Way::default();
         way.mode.store(mode, Ordering::SeqCst);
@@ -148,7 +152,11 @@ async fn a_relay_dies_at_every_step(pool: PgPool) {
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn an_event_waits_for_those_committed_before_it(pool: PgPool) {
-    let queue = Process::start("queue-1", &["--redis-url", &redis_url().await], queue::run);
+    let queue = Process::start(
+        "queue-1",
+        &["--redis-url", &redis_url().await, "--durability", "fast"],
+        queue::run,
+    );
     let _relay = relay(&pool, queue.public);
     let mut slow = pool.begin().await.unwrap();
     sqlx::query("insert into tutoring.outbox (topic, payload) values ('bookings', $1)")

@@ -21,15 +21,33 @@ pub fn client(args: &RedisArgs) -> Result<redis::Client, Error> {
 
 /// A connection that many tasks share; it connects when first used and again after a loss.
 pub fn connect(instance: &Instance, args: &RedisArgs) -> Result<ConnectionManager, Error> {
+    let connection = lazy(args)?;
+    watch(instance, connection.clone());
+    Ok(connection)
+}
+
+/// Several of them, for those who send a lot at a time: Redis reads 16 KiB of a connection before it turns to the next one,
+/// and one fsync serves all it has read in a turn.
+pub fn connect_many(
+    instance: &Instance,
+    args: &RedisArgs,
+    count: usize,
+) -> Result<Vec<ConnectionManager>, Error> {
+    let mut connections = vec![connect(instance, args)?];
+    for _ in 1..count {
+        connections.push(lazy(args)?);
+    }
+    Ok(connections)
+}
+
+fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(RESPONSE))
         .set_connection_timeout(Some(CONNECT))
         .set_number_of_retries(1)
         .set_max_delay(Duration::from_millis(200));
-    let connection = ConnectionManager::new_lazy_with_config(client(args)?, config)
-        .map_err(|error| Error::config("RECARGA_REDIS_URL (--redis-url)", error))?;
-    watch(instance, connection.clone());
-    Ok(connection)
+    ConnectionManager::new_lazy_with_config(client(args)?, config)
+        .map_err(|error| Error::config("RECARGA_REDIS_URL (--redis-url)", error))
 }
 
 /// Reports the `redis` check of a connection until the shutdown.

@@ -18,13 +18,15 @@ use crate::{
     channel::{Failure, Outward},
     consumer::{blame, give_up},
     event::Notice,
-    store::{Outcome, Store},
+    store::{Outcome, Standing, Store},
 };
 
 /// How many notifications of a loop are on their way at a time.
 const AT_A_TIME: usize = 16;
 /// How long a loop rests when the database failed it.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a second message about an event waits before it looks again.
+const TWIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all loops of an instance share.
 #[derive(Clone)]
@@ -89,9 +91,9 @@ impl Courier {
             }
         }
         match self.register(&useful).await {
-            Ok(open) => {
+            Ok(standings) => {
                 outage.over();
-                self.dispatch(intake, &useful, &open).await;
+                self.dispatch(intake, &useful, &standings).await;
             }
             Err(error) if kit::postgres::is_unavailable(&error) => {
                 outage.failed(&error);
@@ -107,7 +109,7 @@ impl Courier {
                 for one in useful {
                     let one = [one];
                     match self.register(&one).await {
-                        Ok(open) => self.dispatch(intake, &one, &open).await,
+                        Ok(standings) => self.dispatch(intake, &one, &standings).await,
                         Err(error) => blame(intake, &one[0].0, &error).await,
                     }
                 }
@@ -115,36 +117,33 @@ impl Courier {
         }
     }
 
-    /// Claims the events and writes the notifications down as pending; which of them are yet to go out.
+    /// Claims the events and writes the notifications down as pending.
     async fn register(
         &self,
         useful: &[(Message, Notice)],
-    ) -> Result<HashMap<Uuid, bool>, sqlx::Error> {
+    ) -> Result<HashMap<Uuid, Standing>, sqlx::Error> {
         if useful.is_empty() {
             return Ok(HashMap::new());
         }
-        let redriven: Vec<Uuid> = useful
-            .iter()
-            .filter(|(message, _)| message.redrives > 0)
-            .map(|(_, notice)| notice.event_id)
-            .collect();
-        let notices = useful.iter().map(|(_, notice)| notice);
-        self.store
-            .register(notices, self.channel.name(), &redriven)
-            .await
+        let pairs: Vec<(&Message, &Notice)> = useful.iter().map(|(m, n)| (m, n)).collect();
+        self.store.register(&pairs, self.channel.name()).await
     }
 
     async fn dispatch(
         &self,
         intake: &Intake,
         useful: &[(Message, Notice)],
-        open: &HashMap<Uuid, bool>,
+        standings: &HashMap<Uuid, Standing>,
     ) {
         let each = useful.iter().map(|(message, notice)| async {
-            if open.get(&notice.event_id).copied().unwrap_or(false) {
-                self.send(intake, message, notice).await;
-            } else {
-                acknowledge(intake, message).await;
+            match standings.get(&notice.event_id) {
+                Some(standing) if standing.pending && !standing.is_carried_by(message) => {
+                    let reason = "another message about the same event is on its way";
+                    release(intake, message, Some(TWIN_PAUSE), reason, true).await;
+                }
+                Some(standing) if standing.pending => self.send(intake, message, notice).await,
+                // It went out, or another event has notified about the same booking or recharge.
+                _ => acknowledge(intake, message).await,
             }
         });
         futures::future::join_all(each).await;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kit::{Instance, safeguards::Safeguard, timing::timed};
+use kit::{Instance, messaging::Message, safeguards::Safeguard, timing::timed};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -40,6 +40,25 @@ const RECORD_WITHOUT_INBOX: &str = "insert into notification.notifications
 pub struct Store {
     instance: Instance,
     pool: PgPool,
+}
+
+/// How long the message of a pending notification may not be heard of before another one takes over: longer than any backoff.
+pub const GONE: Duration = Duration::from_mins(30);
+
+/// How a notification stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// It is yet to go out.
+    pub pending: bool,
+    /// The message that sees it through.
+    pub carrier: Option<String>,
+}
+
+impl Standing {
+    #[must_use]
+    pub fn is_carried_by(&self, message: &Message) -> bool {
+        self.carrier.as_deref() == Some(message.id.as_str())
+    }
 }
 
 /// What became of an attempt.
@@ -117,27 +136,36 @@ impl Store {
     }
 
     /// Claims the events nobody claimed before and writes their notifications down as pending, in one transaction; those that
-    /// failed and were taken back from the dead letters are opened again. Tells of each notification whether it is yet to go
-    /// out.
+    /// failed and were taken back from the dead letters are opened again. Tells of each event what its message is to do.
     pub async fn register(
         &self,
-        notices: impl Iterator<Item = &Notice>,
+        pairs: &[(&Message, &Notice)],
         channel: &str,
-        redriven: &[Uuid],
-    ) -> Result<HashMap<Uuid, bool>, sqlx::Error> {
-        let columns = Columns::of(notices);
+    ) -> Result<HashMap<Uuid, Standing>, sqlx::Error> {
+        let columns = Columns::of(pairs.iter().map(|(_, notice)| *notice));
+        // The first message about an event sees it through.
+        let mut carriers: HashMap<Uuid, &str> = HashMap::new();
+        for (message, notice) in pairs {
+            carriers.entry(notice.event_id).or_insert(&message.id);
+        }
+        let carriers: Vec<&str> = columns.events.iter().map(|event| carriers[event]).collect();
+        let redriven: Vec<Uuid> = pairs
+            .iter()
+            .filter(|(message, _)| message.redrives > 0)
+            .map(|(_, notice)| notice.event_id)
+            .collect();
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
             "with notice as (
-                 select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
-                     as n (event_id, kind, booking_id, recharge_id, recipient, body)
+                 select * from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[])
+                     as n (event_id, kind, booking_id, recharge_id, recipient, body, message_id)
              ), claimed as (
                  insert into notification.inbox (event_id) select event_id from notice
                      on conflict do nothing returning event_id
              )
              insert into notification.notifications
-                     (event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, channel)
-                 select n.event_id, n.kind, n.booking_id, n.recharge_id, n.recipient, n.body, 'pending', 0, $7
+                     (event_id, kind, booking_id, recharge_id, recipient, body, state, attempts, channel, message_id, touched_at)
+                 select n.event_id, n.kind, n.booking_id, n.recharge_id, n.recipient, n.body, 'pending', 0, $8, n.message_id, now()
                      from notice n join claimed using (event_id)
                  on conflict do nothing",
         )
@@ -147,6 +175,7 @@ impl Store {
         .bind(&columns.recharges)
         .bind(&columns.recipients)
         .bind(&columns.bodies)
+        .bind(&carriers)
         .bind(channel)
         .execute(&mut *transaction)
         .await?;
@@ -159,14 +188,27 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         }
-        let states: Vec<(Uuid, bool)> = sqlx::query_as(
-            "select event_id, state = 'pending' from notification.notifications where event_id = any($1)",
+        sqlx::query(
+            "update notification.notifications n set message_id = c.message_id, touched_at = now() \
+             from unnest($1::uuid[], $2::text[]) c (event_id, message_id) where n.event_id = c.event_id and n.state = 'pending' \
+             and (n.message_id is not distinct from c.message_id or n.touched_at < now() - make_interval(secs => $3))",
+        )
+        .bind(&columns.events)
+        .bind(&carriers)
+        .bind(GONE.as_secs_f64())
+        .execute(&mut *transaction)
+        .await?;
+        let states: Vec<(Uuid, bool, Option<String>)> = sqlx::query_as(
+            "select event_id, state = 'pending', message_id from notification.notifications where event_id = any($1)",
         )
         .bind(&columns.events)
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(states.into_iter().collect())
+        Ok(states
+            .into_iter()
+            .map(|(event, pending, carrier)| (event, Standing { pending, carrier }))
+            .collect())
     }
 
     /// Writes an attempt down, and what it means for the notification.
@@ -184,7 +226,7 @@ impl Store {
         };
         sqlx::query(
             "with noted as (
-                 update notification.notifications set attempts = attempts + 1, state = $3, last_error = $4, channel = $2,
+                 update notification.notifications set attempts = attempts + 1, state = $3, last_error = $4, channel = $2, touched_at = now(),
                      sent_at = case when $3 = 'sent' then clock_timestamp() end
                      where event_id = $1 and state = 'pending' returning attempts
              )

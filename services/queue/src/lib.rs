@@ -20,6 +20,9 @@ pub use store::Settings;
 /// The largest request: a batch of large messages.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
+/// Connections to Redis that all calls share.
+const CONNECTIONS: usize = 8;
+
 /// Serves queues until the shutdown.
 pub async fn run(
     listeners: kit::Listeners,
@@ -28,13 +31,13 @@ pub async fn run(
 ) -> Result<(), kit::Error> {
     let service = kit::Service::new("queue", &config.common, shutdown).body_limit(BODY_LIMIT);
     let instance = service.instance().clone();
-    let connection = kit::redis::connect(&instance, &config.redis)?;
+    let connections = kit::redis::connect_many(&instance, &config.redis, CONNECTIONS)?;
     let client = kit::redis::client(&config.redis)?;
     let disk = disk::Disk::start(&instance, client.clone(), config.durability, async || {
         store::durable_queue(&client).await
     })
     .await?;
-    let store = store::Store::new(&instance, connection, disk, (&config).into());
+    let store = store::Store::new(&instance, connections, disk, (&config).into());
     let wakers = wakers::Wakers::default();
     wakers.listen(&instance, client.clone());
     let rates = rates::refresh(&instance, store.clone());

@@ -93,6 +93,8 @@ struct Metrics {
     depth: Family<Labels, Gauge>,
     in_flight: Family<Labels, Gauge>,
     delayed: Family<Labels, Gauge>,
+    waiting: Family<Labels, Gauge>,
+    bytes: Family<Labels, Gauge>,
     dead: Family<Labels, Gauge>,
     oldest_age: Family<Labels, Gauge<f64, AtomicU64>>,
     sent: Family<Labels, Counter>,
@@ -117,6 +119,16 @@ impl Metrics {
                     &metrics.in_flight,
                 ),
                 ("delayed", "Messages that are not due yet", &metrics.delayed),
+                (
+                    "waiting",
+                    "Messages behind another one with their ordering key",
+                    &metrics.waiting,
+                ),
+                (
+                    "bytes",
+                    "Bytes of the bodies of all messages that did not end",
+                    &metrics.bytes,
+                ),
                 ("dead", "Messages given up", &metrics.dead),
             ];
             for (name, help, gauge) in gauges {
@@ -156,6 +168,8 @@ impl Metrics {
             (&self.depth, figures.depth),
             (&self.in_flight, figures.in_flight),
             (&self.delayed, figures.delayed),
+            (&self.waiting, figures.waiting),
+            (&self.bytes, figures.bytes),
             (&self.dead, figures.dead),
         ] {
             gauge
@@ -184,7 +198,14 @@ impl Metrics {
         let labels = Labels {
             queue: queue.to_string(),
         };
-        for gauge in [&self.depth, &self.in_flight, &self.delayed, &self.dead] {
+        for gauge in [
+            &self.depth,
+            &self.in_flight,
+            &self.delayed,
+            &self.waiting,
+            &self.bytes,
+            &self.dead,
+        ] {
             gauge.remove(&labels);
         }
         self.oldest_age.remove(&labels);

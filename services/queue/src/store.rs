@@ -4,7 +4,14 @@ mod figures;
 mod reply;
 mod scripts;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use kit::{
     Instance,
@@ -34,11 +41,12 @@ const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 /// How many dead letters one step takes back.
 const REDRIVE_STEP: usize = 100;
 
-/// The scripts over one shared connection; cheap to clone.
+/// The scripts over a few shared connections; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     instance: Instance,
-    connection: ConnectionManager,
+    connections: Arc<[ConnectionManager]>,
+    next: Arc<AtomicUsize>,
     disk: Disk,
     scripts: Arc<Scripts>,
     defaults: Defaults,
@@ -73,13 +81,14 @@ pub struct Ended {
 impl Store {
     pub fn new(
         instance: &Instance,
-        connection: ConnectionManager,
+        connections: Vec<ConnectionManager>,
         disk: Disk,
         defaults: Defaults,
     ) -> Self {
         Self {
             instance: instance.clone(),
-            connection,
+            connections: connections.into(),
+            next: Arc::default(),
             disk,
             scripts: Arc::new(Scripts::new()),
             defaults,
@@ -476,7 +485,9 @@ impl Store {
         if !self.instance.check("redis") {
             return Err(Error::Away);
         }
-        Ok(timed("redis", command(self.connection.clone())).await?)
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
+        let connection = self.connections[turn].clone();
+        Ok(timed("redis", command(connection)).await?)
     }
 }
 

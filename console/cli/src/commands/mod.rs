@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod load;
 mod logs;
+mod queues;
 mod restart;
 mod routes;
 mod scale;
@@ -48,6 +49,7 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Scale(scale) => scale::run(&directory, &scale).await,
         Command::Restart(restart) => restart::run(&directory, &restart).await,
         Command::Balancing(balancing) => balancing::run(&directory, &balancing).await,
+        Command::Queues(queues) => queues::run(&directory, &queues).await,
         Command::Bench(bench) => bench::run(&directory, bench.what).await,
         Command::Verify(verify) => verify::run(&directory, verify).await,
         Command::Chaos(chaos) => chaos::run(chaos).await,

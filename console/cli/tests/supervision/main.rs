@@ -7,4 +7,5 @@
 mod bench;
 mod lab;
 mod lives;
+mod queue;
 mod stores;

@@ -29,7 +29,7 @@ use crate::{
 /// How much of a refusal is kept as the reason, in bytes.
 const REASON_LIMIT: usize = 300;
 /// The longest pause that the far side may ask for.
-const AFTER_LIMIT: Duration = Duration::from_hours(1);
+const AFTER_LIMIT: Duration = Duration::from_mins(10);
 
 /// Where notifications are posted to; cheap to clone.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    support::{count, lab, recharge},
+    support::{count, lab, notification, recharge},
     webhook::Receiver,
 };
 
@@ -39,22 +39,18 @@ async fn dying_around_receive_and_acknowledge_notifies_once(pool: PgPool) {
     lab.configure("recharges", &serde_json::json!({"max_crashes": 100}))
         .await;
     let toll = Toll::before(lab.queue.public).await;
-    for (round, step) in steps().into_iter().enumerate() {
+    for (round, step) in (0_i64..).zip(steps()) {
         let shown = format!("{step:?}");
-        let ids = [1, 2, 3].map(|n| round as i64 * 10 + n);
+        let ids = [1, 2, 3].map(|n| round * 10 + n);
         toll.stop(step);
-        let doomed = lab.with(&pool, "notification-1", toll.address, &[]);
+        let doomed = notification(&pool, "notification-1", toll.address, &[]);
         lab.send("recharges", &ids.map(|id| recharge(id, Uuid::new_v4())))
             .await;
         toll.reached().await;
         doomed.kill();
-        let heir = lab.with(&pool, "notification-2", lab.queue.public, &[]);
+        let heir = notification(&pool, "notification-2", lab.queue.public, &[]);
         lab.settled("recharges").await;
-        assert_eq!(
-            count(&pool, "sent").await,
-            3 * (round as i64 + 1),
-            "{shown}"
-        );
+        assert_eq!(count(&pool, "sent").await, 3 * (round + 1), "{shown}");
         heir.stop().await;
     }
 }
@@ -68,7 +64,7 @@ async fn dying_while_the_claim_is_on_its_way_notifies_once(pool: PgPool) {
         .execute(&mut *lock)
         .await
         .unwrap();
-    let doomed = lab.with(&pool, "notification-1", lab.queue.public, &[]);
+    let doomed = notification(&pool, "notification-1", lab.queue.public, &[]);
     lab.send(
         "recharges",
         &[1, 2, 3].map(|id| recharge(id, Uuid::new_v4())),
@@ -86,7 +82,7 @@ async fn dying_while_the_claim_is_on_its_way_notifies_once(pool: PgPool) {
     .await;
     doomed.kill();
     lock.rollback().await.unwrap();
-    let _heir = lab.with(&pool, "notification-2", lab.queue.public, &[]);
+    let _heir = notification(&pool, "notification-2", lab.queue.public, &[]);
     lab.settled("recharges").await;
     assert_eq!(count(&pool, "sent").await, 3);
 }
@@ -97,19 +93,19 @@ async fn dying_around_the_acknowledgement_does_not_post_again(pool: PgPool) {
     lab.configure("recharges", &serde_json::json!({"max_crashes": 100}))
         .await;
     let toll = Toll::before(lab.queue.public).await;
-    for (round, step) in steps().into_iter().enumerate() {
+    for (round, step) in (0_i64..).zip(steps()) {
         let shown = format!("{step:?}");
         let posts = receiver.posts().len();
         toll.stop(step);
-        let doomed = lab.with(&pool, "notification-1", toll.address, &receiver.flags());
-        lab.send("recharges", &[recharge(round as i64, Uuid::new_v4())])
+        let doomed = notification(&pool, "notification-1", toll.address, &receiver.flags());
+        lab.send("recharges", &[recharge(round, Uuid::new_v4())])
             .await;
         toll.reached().await;
         doomed.kill();
-        let heir = lab.with(&pool, "notification-2", lab.queue.public, &receiver.flags());
+        let heir = notification(&pool, "notification-2", lab.queue.public, &receiver.flags());
         lab.settled("recharges").await;
         assert_eq!(receiver.posts().len(), posts + 1, "{shown}");
-        assert_eq!(count(&pool, "sent").await, round as i64 + 1, "{shown}");
+        assert_eq!(count(&pool, "sent").await, round + 1, "{shown}");
         heir.stop().await;
     }
 }
@@ -118,12 +114,12 @@ async fn dying_around_the_acknowledgement_does_not_post_again(pool: PgPool) {
 async fn dying_while_a_post_is_answered_repeats_it_under_the_same_key(pool: PgPool) {
     let (lab, receiver) = (lab().await, Receiver::start().await);
     receiver.hang_once();
-    let doomed = lab.with(&pool, "notification-1", lab.queue.public, &receiver.flags());
+    let doomed = notification(&pool, "notification-1", lab.queue.public, &receiver.flags());
     lab.send("recharges", &[recharge(1, Uuid::new_v4())]).await;
     eventually("the post arrived", async || receiver.posts().len() == 1).await;
     doomed.kill();
     assert_eq!(count(&pool, "pending").await, 1);
-    let _heir = lab.with(&pool, "notification-2", lab.queue.public, &receiver.flags());
+    let _heir = notification(&pool, "notification-2", lab.queue.public, &receiver.flags());
     lab.settled("recharges").await;
     let posts = receiver.posts();
     assert_eq!(posts.len(), 2);

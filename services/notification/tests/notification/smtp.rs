@@ -14,7 +14,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::support::{booking, count, lab, recharge};
+use crate::support::{booking, count, lab, notification, recharge};
 
 #[derive(Default)]
 struct Book {
@@ -107,7 +107,7 @@ async fn talk(stream: TcpStream, book: Arc<Mutex<Book>>) -> Option<()> {
 #[sqlx::test(migrations = "../../migrations")]
 async fn each_notification_is_mailed_once(pool: PgPool) {
     let (lab, server) = (lab().await, Server::start().await);
-    let _process = lab.with(&pool, "notification-1", lab.queue.public, &server.flags());
+    let _process = notification(&pool, "notification-1", lab.queue.public, &server.flags());
     let event = Uuid::new_v4();
     lab.send("bookings", &[booking(5, event), booking(5, event)])
         .await;
@@ -138,7 +138,7 @@ async fn a_mailbox_that_is_full_is_tried_again_and_one_that_is_not_there_is_not(
         "250 fine",
         "550 nobody here",
     ]);
-    let _process = lab.with(&pool, "notification-1", lab.queue.public, &server.flags());
+    let _process = notification(&pool, "notification-1", lab.queue.public, &server.flags());
     lab.send("recharges", &[recharge(1, Uuid::new_v4())]).await;
     eventually("it is sent", async || count(&pool, "sent").await == 1).await;
     lab.send("recharges", &[recharge(2, Uuid::new_v4())]).await;

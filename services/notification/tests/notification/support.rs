@@ -39,23 +39,6 @@ impl Lab {
         Process::start(name, &flags, notification::run)
     }
 
-    /// One with further flags, which may reach the queue through something else.
-    pub fn with(&self, pool: &PgPool, name: &str, queue: SocketAddr, more: &[&str]) -> Process {
-        let (url, queue) = (database_url(pool), queue.to_string());
-        let mut flags = vec![
-            "--database-url",
-            &url,
-            "--queue",
-            &queue,
-            "--visibility-seconds",
-            "1",
-            "--concurrency",
-            "1",
-        ];
-        flags.extend(more);
-        Process::start(name, &flags, notification::run)
-    }
-
     pub async fn configure(&self, queue: &str, settings: &Value) {
         let url = format!("http://{}/queues/{queue}", self.queue.public);
         let answer = self.http.put(url).json(settings).send().await.unwrap();
@@ -112,4 +95,21 @@ pub async fn count(pool: &PgPool, state: &str) -> i64 {
         .fetch_one(pool)
         .await
         .unwrap()
+}
+
+/// One with further flags, which may reach the queue through something else.
+pub fn notification(pool: &PgPool, name: &str, queue: SocketAddr, more: &[&str]) -> Process {
+    let (url, queue) = (database_url(pool), queue.to_string());
+    let mut flags = vec![
+        "--database-url",
+        &url,
+        "--queue",
+        &queue,
+        "--visibility-seconds",
+        "1",
+        "--concurrency",
+        "1",
+    ];
+    flags.extend(more);
+    Process::start(name, &flags, notification::run)
 }

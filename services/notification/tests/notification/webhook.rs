@@ -17,7 +17,7 @@ use sha2::Sha256;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::support::{booking, count, lab, recharge};
+use crate::support::{booking, count, lab, notification, recharge};
 
 const SECRET: &str = "a-webhook-key-for-tests";
 
@@ -130,7 +130,7 @@ async fn story(lab: &crate::support::Lab, process: &kit::testing::Process) -> Va
 #[sqlx::test(migrations = "../../migrations")]
 async fn each_notification_is_posted_once_and_signed(pool: PgPool) {
     let (lab, receiver) = (lab().await, Receiver::start().await);
-    let process = lab.with(&pool, "notification-1", lab.queue.public, &receiver.flags());
+    let process = notification(&pool, "notification-1", lab.queue.public, &receiver.flags());
     let event = Uuid::new_v4();
     lab.send("bookings", &[booking(5, event), booking(5, event)])
         .await;
@@ -138,6 +138,7 @@ async fn each_notification_is_posted_once_and_signed(pool: PgPool) {
     eventually("it is sent", async || count(&pool, "sent").await == 1).await;
     lab.settled("bookings").await;
     let posts = receiver.posts();
+    assert_eq!(posts.len(), 1);
     let post = &posts[0];
     assert_eq!(post.key, event.to_string());
     let body: Value = serde_json::from_str(&post.body).unwrap();
@@ -180,7 +181,7 @@ async fn what_fails_for_a_while_is_tried_again(pool: PgPool) {
     lab.configure("recharges", &json!({"backoff_seconds": 0.05}))
         .await;
     receiver.then(&[Deed::Answer(503), Deed::Answer(429), Deed::Hang]);
-    let process = lab.with(&pool, "notification-1", lab.queue.public, &receiver.flags());
+    let process = notification(&pool, "notification-1", lab.queue.public, &receiver.flags());
     lab.send("recharges", &[recharge(1, Uuid::new_v4())]).await;
     eventually("it is sent", async || count(&pool, "sent").await == 1).await;
     lab.settled("recharges").await;
@@ -214,7 +215,7 @@ async fn what_cannot_help_is_given_up_with_the_reason_and_may_be_taken_back(pool
     receiver.then(&[Deed::Answer(500); 3]);
     let mut flags = receiver.flags();
     flags.extend(["--attempts", "3"]);
-    let _process = lab.with(&pool, "notification-1", lab.queue.public, &flags);
+    let _process = notification(&pool, "notification-1", lab.queue.public, &flags);
     for (id, reason) in [(1, "410"), (2, "307"), (3, "tried 3 times")] {
         lab.send("recharges", &[recharge(id, Uuid::new_v4())]).await;
         eventually("it is a dead letter", async || {
@@ -223,7 +224,7 @@ async fn what_cannot_help_is_given_up_with_the_reason_and_may_be_taken_back(pool
                 .dead_letters("recharges", None, 10)
                 .await
                 .unwrap();
-            dead.len() as i64 == id && dead.last().unwrap().reason.contains(reason)
+            i64::try_from(dead.len()).unwrap() == id && dead.last().unwrap().reason.contains(reason)
         })
         .await;
         assert_eq!(count(&pool, "failed").await, id);
@@ -242,7 +243,7 @@ async fn a_notification_that_the_queue_gives_up_ends_as_failed(pool: PgPool) {
     lab.configure("recharges", &json!({"max_deliveries": 1}))
         .await;
     receiver.then(&[Deed::Answer(500)]);
-    let _process = lab.with(&pool, "notification-1", lab.queue.public, &receiver.flags());
+    let _process = notification(&pool, "notification-1", lab.queue.public, &receiver.flags());
     lab.send("recharges", &[recharge(1, Uuid::new_v4())]).await;
     eventually("it has failed", async || count(&pool, "failed").await == 1).await;
 }

@@ -74,7 +74,7 @@ async fn queue() -> std::net::SocketAddr {
     let take = async |Json(body): Json<Value>| {
         let messages = body["messages"].as_array().expect("messages").len();
         let ids: Vec<String> = (0..messages).map(|number| number.to_string()).collect();
-        Json(json!({ "ids": ids }))
+        Json(json!({ "ids": ids, "durability": "durable" }))
     };
     let router = Router::new().route("/queues/recharges/messages", post(take));
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -126,7 +126,7 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
     let mut notes = notes(&lines, arguments.reference.into());
     if missing {
         notes.push(
-            "pgbench was not found beside the server's programs: the ratios are missing."
+            "pgbench was not found beside the server's programs nor in PATH: the ratios are missing."
                 .to_owned(),
         );
     }
@@ -322,13 +322,11 @@ impl Stage {
             .serve("travel", "travel-2", &[peers, single].concat())
             .await?;
         let travel = service.to_string();
-        let gateway = starting
-            .serve(
-                "gateway",
-                "gateway-1",
-                &["--cache", &cache, "--travel", &travel],
-            )
-            .await?;
+        let mut peers = vec!["--cache", &cache, "--travel", &travel];
+        for absent in ["--search", "--booking", "--worker", "--exercise"] {
+            peers.extend([absent, &nowhere]);
+        }
+        let gateway = starting.serve("gateway", "gateway-1", &peers).await?;
         let mut processes = starting.processes;
         let balancer = bench.balancer(&[gateway], None, ("/health", None)).await?;
         let chain = balancer.proxy.address;
@@ -337,10 +335,7 @@ impl Stage {
         let answer: Value = answer.await?.error_for_status()?.json().await?;
         let token = answer["token"].as_str().context("no token was given")?;
         Ok(Self {
-            pgbench: host::find::postgres()
-                .found()
-                .map(|found| found.programs.join("pgbench"))
-                .filter(|program| program.is_file()),
+            pgbench: pgbench::find(),
             token: token.to_owned(),
             cards: cards.unsigned_abs(),
             bench,

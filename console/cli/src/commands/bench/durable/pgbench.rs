@@ -1,17 +1,34 @@
 //! pgbench with the same stored function, one call and one commit each.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::load::{AMOUNT, Outcome, Plan};
+
+/// The one that came with the server, or any.
+pub fn find() -> Option<PathBuf> {
+    let server = host::find::postgres().found()?.programs.join("postgres");
+    // A link in PATH leads to where the others are.
+    let server = fs::canonicalize(&server).unwrap_or(server);
+    let beside = server.with_file_name("pgbench");
+    Some(beside)
+        .filter(|program| program.is_file())
+        .or_else(|| super::super::process::find("pgbench"))
+}
 
 /// Runs it in this folder and blocks until it is done. Its first seconds are left out like everybody's.
 pub fn run(program: &Path, url: &str, folder: &Path, plan: Plan) -> Result<Outcome> {
     let script = folder.join("recharge.sql");
     fs::write(&script, statement(plan.cards))
         .with_context(|| format!("writing {}", script.display()))?;
-    let seconds = (plan.warm_up + plan.duration).as_secs_f64().ceil() as u64;
+    // Its clock begins before its clients are connected.
+    let seconds = (plan.warm_up + plan.duration).as_secs_f64().ceil() as u64 + 1;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let output = Command::new(program)
         .current_dir(folder)
