@@ -1,7 +1,7 @@
 //! Ports: those of the contract, and free ones that stay the same from run to run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
@@ -45,7 +45,7 @@ pub struct Ports {
     path: PathBuf,
     remembered: BTreeMap<String, u16>,
     /// Handed out in this run, whether bound by now or not.
-    taken: BTreeSet<u16>,
+    taken: BTreeMap<u16, Reservation>,
 }
 
 impl Ports {
@@ -60,7 +60,7 @@ impl Ports {
             wanted,
             path,
             remembered,
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
         }
     }
 
@@ -78,10 +78,13 @@ impl Ports {
                     loopback
                 };
                 let port = self.wanted.published.get(&role).copied().unwrap_or(usual);
-                if !is_free(SocketAddr::new(address, port))? {
+                let reservation = Reservation::of(port);
+                let (true, Some(reservation)) =
+                    (is_free(SocketAddr::new(address, port))?, reservation)
+                else {
                     return Err(Error::PortTaken { port, flag });
-                }
-                self.taken.insert(port);
+                };
+                self.taken.insert(port, reservation);
                 SocketAddr::new(address, port)
             }
             _ => SocketAddr::new(loopback, self.any(&name, Some(8101))?),
@@ -101,11 +104,14 @@ impl Ports {
         for port in remembered.into_iter().chain(orderly).chain(random) {
             let reserved_elsewhere =
                 Some(port) != remembered && self.remembered.values().any(|other| *other == port);
-            if reserved_elsewhere || self.taken.contains(&port) || is_published(port) {
+            if reserved_elsewhere || self.taken.contains_key(&port) || is_published(port) {
                 continue;
             }
+            let Some(reservation) = Reservation::of(port) else {
+                continue;
+            };
             if is_free(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))? {
-                self.taken.insert(port);
+                self.taken.insert(port, reservation);
                 self.remembered.insert(name.to_owned(), port);
                 return Ok(port);
             }
@@ -126,6 +132,33 @@ impl Ports {
         let text =
             serde_json::to_vec_pretty(&self.remembered).expect("names and numbers serialise");
         fs::write(&self.path, text).map_err(|source| Error::on_path(&self.path, source))
+    }
+}
+
+/// Keeps other labs on this machine from handing out a port that nobody listens on yet: a name that only one process can have,
+/// and that is free again when that process is gone, however it went.
+#[derive(Debug)]
+struct Reservation {
+    #[cfg(target_os = "linux")]
+    _name: std::os::unix::net::UnixListener,
+}
+
+impl Reservation {
+    /// `None` when another lab has it.
+    #[cfg(target_os = "linux")]
+    fn of(port: u16) -> Option<Self> {
+        use std::os::{
+            linux::net::SocketAddrExt as _,
+            unix::net::{SocketAddr, UnixListener},
+        };
+        let name = SocketAddr::from_abstract_name(format!("recarga-port-{port}")).ok()?;
+        let _name = UnixListener::bind_addr(&name).ok()?;
+        Some(Self { _name })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn of(_port: u16) -> Option<Self> {
+        Some(Self {})
     }
 }
 
@@ -176,9 +209,22 @@ mod tests {
         let other = first.of_instance(Role::Gateway, 2).unwrap();
         assert_ne!(gateway, other);
         first.save().unwrap();
+        drop(first);
         let mut second = Ports::load(&layout, free());
         assert_eq!(second.of_instance(Role::Gateway, 2).unwrap(), other);
         assert_eq!(second.of_instance(Role::Gateway, 1).unwrap(), gateway);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn two_labs_that_start_at_once_get_different_ports() {
+        let (_folder, layout) = layout();
+        let mut first = Ports::load(&layout, free());
+        let port = first.any("postgres", None).unwrap();
+        first.save().unwrap();
+        // Nobody listens there yet.
+        let mut second = Ports::load(&layout, free());
+        assert_ne!(second.any("postgres", None).unwrap(), port);
     }
 
     #[test]
@@ -211,6 +257,7 @@ mod tests {
         let mut first = Ports::load(&layout, free());
         let port = first.any("postgres", None).unwrap();
         first.save().unwrap();
+        drop(first);
         let _occupied = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let mut second = Ports::load(&layout, free());
         assert_ne!(second.any("postgres", None).unwrap(), port);
