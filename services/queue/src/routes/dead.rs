@@ -155,6 +155,7 @@ pub async fn redrive(
     if !request.dry_run {
         tracing::info!(queue = %queue, count, "dead letters were sent again");
     }
+    let pauses = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
     Ok(Answer(Redriven {
         count,
         remaining: if request.dry_run {
@@ -162,7 +163,7 @@ pub async fn redrive(
         } else {
             dead
         },
-        takes_seconds: spacing.as_secs_f64() * count.saturating_sub(1) as f64,
+        takes_seconds: (spacing * pauses).as_secs_f64(),
         dry_run: request.dry_run,
     }))
 }
