@@ -20,10 +20,10 @@ use crate::Instance;
 pub use grouping::{Grouping, Place};
 pub use trouble::{Step, Trouble, step};
 
-/// How long a lane waits for a job that is alone, for its lock most likely, before it leaves it behind with the connection.
-const LANE_PATIENCE: Duration = Duration::from_millis(250);
-/// How many jobs are on connections of their own at most, because somebody holds their locks for long.
+/// How many groups and jobs are on connections of their own at most, because they take long.
 const ASIDE: usize = 8;
+/// After that, a connection that does not answer is taken for dead: longer than the server lets a statement run.
+const DEAD: Duration = Duration::from_secs(12);
 /// How long a lane tries to connect, and how long when the server is known to be away.
 const CONNECT: Duration = Duration::from_secs(2);
 const CONNECT_WHEN_AWAY: Duration = Duration::from_millis(100);
@@ -39,6 +39,9 @@ pub struct Limits {
     pub group: usize,
     /// The most jobs that wait for a lane.
     pub waiting: usize,
+    /// How long a lane waits for a group, for a lock or a connection that went dead, before it leaves it behind with the
+    /// connection and takes the next on another.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -47,6 +50,7 @@ impl Default for Limits {
             lanes: 2,
             group: 128,
             waiting: 2048,
+            patience: Duration::from_millis(250),
         }
     }
 }
@@ -230,7 +234,23 @@ async fn keep_lane<W: Work>(shared: Arc<Shared<W>>) {
 async fn lane<W: Work>(shared: Arc<Shared<W>>) {
     let mut line = Line::default();
     while let Some((group, held)) = shared.next().await {
-        commit(&shared, &mut line, group).await;
+        let mut work = Box::pin(commit(shared.clone(), line, group));
+        line = match tokio::time::timeout(shared.limits.patience, &mut work).await {
+            Ok(line) => line,
+            Err(_) => match shared.aside.try_acquire() {
+                Err(_) => work.await,
+                Ok(permit) => {
+                    permit.forget();
+                    shared.metrics.aside.inc();
+                    let at = shared.clone();
+                    shared.instance.spawn(async move {
+                        work.await;
+                        at.aside.add_permits(1);
+                    });
+                    Line::default()
+                }
+            },
+        };
         drop(held);
     }
 }
@@ -242,7 +262,8 @@ struct Part<J> {
     wait: bool,
 }
 
-async fn commit<W: Work>(shared: &Arc<Shared<W>>, line: &mut Line, group: Vec<W::Job>) {
+async fn commit<W: Work>(shared: Arc<Shared<W>>, mut line: Line, group: Vec<W::Job>) -> Line {
+    let shared = &shared;
     let mut parts = vec![Part {
         jobs: group,
         tries: 0,
@@ -263,7 +284,7 @@ async fn commit<W: Work>(shared: &Arc<Shared<W>>, line: &mut Line, group: Vec<W:
         if part.jobs.len() == 1
             && let Some(job) = part.jobs.pop()
         {
-            line.give(beside(shared, connection, job).await);
+            line.give(alone(shared, connection, job).await);
             continue;
         }
         part.tries += 1;
@@ -306,6 +327,7 @@ async fn commit<W: Work>(shared: &Arc<Shared<W>>, line: &mut Line, group: Vec<W:
             Step::GiveUp => give_up(shared, part.jobs, &failure(trouble, error)),
         }
     }
+    line
 }
 
 fn failure(trouble: Trouble, error: sqlx::Error) -> Failure {
@@ -327,7 +349,12 @@ async fn attempt<W: Work>(
     Option<PgConnection>,
     Result<Vec<Option<W::Outcome>>, sqlx::Error>,
 ) {
-    let result = match shared.work.commit(&mut connection, jobs, wait).await {
+    let committing = shared.work.commit(&mut connection, jobs, wait);
+    let result = match tokio::time::timeout(DEAD, committing).await {
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        Ok(result) => result,
+    };
+    let result = match result {
         Ok(outcomes) if outcomes.len() != jobs.len() => Err(sqlx::Error::Protocol(format!(
             "{} answers to {} jobs",
             outcomes.len(),
@@ -345,34 +372,9 @@ async fn attempt<W: Work>(
     (sound.then_some(connection), result)
 }
 
-/// Commits one job. When that takes long, it goes on beside the lane, and the lane gets a new connection.
-async fn beside<W: Work>(
-    shared: &Arc<Shared<W>>,
-    connection: PgConnection,
-    job: W::Job,
-) -> Option<PgConnection> {
-    let mut work = Box::pin(alone(shared.clone(), connection, job));
-    if let Ok(connection) = tokio::time::timeout(LANE_PATIENCE, &mut work).await {
-        return connection;
-    }
-    let at = shared.clone();
-    match shared.aside.try_acquire() {
-        Err(_) => work.await,
-        Ok(permit) => {
-            permit.forget();
-            shared.metrics.aside.inc();
-            shared.instance.spawn(async move {
-                work.await;
-                at.aside.add_permits(1);
-            });
-            None
-        }
-    }
-}
-
 /// Commits one job, however long it waits for its locks.
 async fn alone<W: Work>(
-    shared: Arc<Shared<W>>,
+    shared: &Arc<Shared<W>>,
     mut connection: PgConnection,
     job: W::Job,
 ) -> Option<PgConnection> {
@@ -380,7 +382,7 @@ async fn alone<W: Work>(
     let mut tries = 0;
     let (connection, outcome) = loop {
         tries += 1;
-        let (kept, result) = attempt(&shared, connection, &jobs, true).await;
+        let (kept, result) = attempt(shared, connection, &jobs, true).await;
         match (kept, result) {
             (kept, Ok(mut outcomes)) => match outcomes.pop().flatten() {
                 Some(outcome) => break (kept, Ok(outcome)),
@@ -404,7 +406,7 @@ async fn alone<W: Work>(
         shared.metrics.unknown.inc();
     }
     let [job] = jobs;
-    finish(&shared, vec![(job, outcome)]);
+    finish(shared, vec![(job, outcome)]);
     connection
 }
 
@@ -452,7 +454,7 @@ async fn aside<W: Work>(shared: Arc<Shared<W>>, job: W::Job) {
     }
     match shared.connect().await {
         Ok(connection) => {
-            alone(shared.clone(), connection, job).await;
+            alone(&shared, connection, job).await;
         }
         Err(error) => give_up(&shared, vec![job], &Failure::Unavailable(Arc::new(error))),
     }

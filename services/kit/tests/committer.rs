@@ -1,8 +1,11 @@
 //! The committer on a real PostgreSQL: who goes with whom, who is left out, and what is told when it goes wrong.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use kit::{
@@ -124,12 +127,17 @@ fn instance(shutdown: &Shutdown) -> Instance {
 }
 
 fn bench(pool: &PgPool, lanes: u16, waiting: usize) -> Bench {
+    patient(pool, lanes, waiting, Duration::from_millis(100))
+}
+
+fn patient(pool: &PgPool, lanes: u16, waiting: usize, patience: Duration) -> Bench {
     let shutdown = Shutdown::new();
     let book = Book::default();
     let limits = Limits {
         lanes,
         group: 128,
         waiting,
+        patience,
     };
     let options = (*pool.connect_options()).clone();
     let committer = Committer::new(&instance(&shutdown), options, limits, book.clone());
@@ -165,9 +173,8 @@ async fn somebody_waits(pool: &PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn what_waits_meanwhile_goes_together_and_who_left_is_left_out(pool: PgPool) {
-    let bench = bench(&pool, 1, 4);
+    let bench = patient(&pool, 1, 4, Duration::from_mins(1));
     let holder = hold(&pool).await;
-    // Two, so that the lane stays with them.
     for first in [note("lock", 1), note("a", 2)] {
         bench.committer.submit(first).expect("room");
     }
@@ -189,17 +196,19 @@ async fn what_waits_meanwhile_goes_together_and_who_left_is_left_out(pool: PgPoo
 }
 
 #[sqlx::test(migrations = false)]
-async fn one_that_waits_for_long_leaves_the_lane_to_the_others(pool: PgPool) {
+async fn a_group_that_waits_for_long_leaves_the_lane_to_the_others(pool: PgPool) {
     let bench = bench(&pool, 1, 100);
     let holder = hold(&pool).await;
-    bench.committer.submit(note("lock", 1)).expect("room");
+    for first in [note("lock", 1), note("with it", 4)] {
+        bench.committer.submit(first).expect("room");
+    }
     somebody_waits(&pool).await;
     for next in [note("a", 2), note("b", 3)] {
         bench.committer.submit(next).expect("room");
     }
     bench.book.has(&["a", "b"]).await;
     holder.rollback().await.expect("released");
-    bench.book.has(&["a", "b", "lock"]).await;
+    bench.book.has(&["a", "b", "lock", "with it"]).await;
 }
 
 #[sqlx::test(migrations = false)]

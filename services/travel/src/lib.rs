@@ -172,6 +172,7 @@ pub async fn run(
         lanes: config.commit_lanes,
         group: usize::from(config.commit_group),
         waiting: usize::from(config.commit_waiting),
+        ..Limits::default()
     };
     let app = App::limited(instance, pool, cache, config.password_checks, limits).relay(relay);
     service.public(router(app)).run(listeners).await

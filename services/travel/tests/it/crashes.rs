@@ -2,10 +2,11 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, AtomicUsize, Ordering},
 };
 
 use futures::future::join_all;
+use http::Method;
 use kit::testing::eventually;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
@@ -136,13 +137,52 @@ async fn a_boarding_dies_at_every_step(pool: PgPool) {
     dies_everywhere(pool, "/trips", body, &steps, effect).await;
 }
 
-/// Passes bytes on until `cut`; from then on, what the server answers is thrown away and the connection ends.
-async fn cutting_proxy(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr {
+/// Passes bytes on.
+const PASS: u8 = 0;
+/// What the server answers is thrown away, and the connection ends.
+const CUT: u8 = 1;
+/// What the server answers is thrown away, then and later, and nobody is told.
+const MUTE: u8 = 2;
+
+/// What stands between the service and PostgreSQL.
+#[derive(Clone, Default)]
+struct Way {
+    mode: Arc<AtomicU8>,
+    muted: Arc<AtomicUsize>,
+}
+
+impl Way {
+    fn set(&self, mode: u8) {
+        self.mode.store(mode, Ordering::SeqCst);
+    }
+
+    /// A lab whose service reaches this database through here.
+    async fn lab(&self, pool: &PgPool) -> Lab {
+        city(pool).await;
+        let mut url = reqwest::Url::parse(&kit::testing::database_url(pool)).expect("a URL");
+        let host = url.host_str().expect("a host");
+        let server = format!("{host}:{}", url.port().unwrap_or(5432));
+        let address = proxy(server, self.clone()).await;
+        url.set_host(Some("127.0.0.1")).expect("a host");
+        url.set_port(Some(address.port())).expect("a port");
+        let pool = PgPoolOptions::new()
+            .connect_lazy(url.as_str())
+            .expect("a URL");
+        Lab::with(Setup {
+            pool,
+            cache: None,
+            now: None,
+        })
+        .await
+    }
+}
+
+async fn proxy(to: String, way: Way) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let (to, cut) = (to.clone(), cut.clone());
+            let (to, way) = (to.clone(), way.clone());
             tokio::spawn(async move {
                 let server = TcpStream::connect(to).await.expect("the server");
                 let (mut from_client, mut to_client) = client.into_split();
@@ -151,10 +191,13 @@ async fn cutting_proxy(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr
                     let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
                 });
                 let mut buffer = vec![0; 16_384];
+                let mut dead = false;
                 while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
-                    if cut.load(Ordering::SeqCst)
-                        || to_client.write_all(&buffer[..count]).await.is_err()
-                    {
+                    let mode = way.mode.load(Ordering::SeqCst);
+                    dead |= mode == MUTE;
+                    if dead {
+                        way.muted.fetch_add(1, Ordering::SeqCst);
+                    } else if mode == CUT || to_client.write_all(&buffer[..count]).await.is_err() {
                         break;
                     }
                 }
@@ -167,27 +210,8 @@ async fn cutting_proxy(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn a_commit_whose_answer_is_lost_is_told_as_unknown_and_happens_once(pool: PgPool) {
-    city(&pool).await;
-    let url = kit::testing::database_url(&pool);
-    let mut through = reqwest::Url::parse(&url).expect("a URL");
-    let cut = Arc::new(AtomicBool::new(false));
-    let server = format!(
-        "{}:{}",
-        through.host_str().expect("a host"),
-        through.port().unwrap_or(5432)
-    );
-    let address = cutting_proxy(server, cut.clone()).await;
-    through.set_host(Some("127.0.0.1")).expect("a host");
-    through.set_port(Some(address.port())).expect("a port");
-    let proxied = PgPoolOptions::new()
-        .connect_lazy(through.as_str())
-        .expect("a URL");
-    let lab = Lab::with(Setup {
-        pool: proxied,
-        cache: None,
-        now: None,
-    })
-    .await;
+    let way = Way::default();
+    let lab = way.lab(&pool).await;
     let count = async || -> i64 {
         sqlx::query_scalar("select count(*) from travel.recharges")
             .fetch_one(&pool)
@@ -206,7 +230,7 @@ async fn a_commit_whose_answer_is_lost_is_told_as_unknown_and_happens_once(pool:
         }
     }
     lab.cache.take();
-    cut.store(true, Ordering::SeqCst);
+    way.set(CUT);
     let lost = call("lost").await;
     lost.refused(503, "same Idempotency-Key");
     assert_eq!(lost.header("retry-after"), Some("1"));
@@ -216,8 +240,44 @@ async fn a_commit_whose_answer_is_lost_is_told_as_unknown_and_happens_once(pool:
     .await;
     // It may be there, so the cache forgot what it may have changed.
     assert_eq!(lab.cache.take(), ["card:1:balance", "card:1:history"]);
-    cut.store(false, Ordering::SeqCst);
+    way.set(PASS);
     let again = call("lost").await;
     assert_eq!((again.status, again.replayed()), (201, true), "{again:?}");
     assert_eq!(count().await, warm + 1);
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_connection_that_went_dead_holds_nobody_else_up(pool: PgPool) {
+    let way = Way::default();
+    let lab = way.lab(&pool).await;
+    let body = |card: i64| json!({"card_id": card, "amount": 1_000});
+    assert_eq!(lab.post("/recharges", body(1)).await.status, 201);
+    way.set(MUTE);
+    let headers = [("x-recarga-deadline-ms", "3000"), ("idempotency-key", "k")];
+    let lost = lab.send(
+        Method::POST,
+        "/recharges",
+        &headers,
+        Some(body(1).to_string()),
+    );
+    let others = async {
+        eventually("an answer is lost", async || {
+            way.muted.load(Ordering::SeqCst) > 0
+        })
+        .await;
+        way.set(PASS);
+        for card in [3, 1, 3, 1] {
+            let answer = lab.post("/recharges", body(card)).await;
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    };
+    let (lost, ()) = futures::future::join(lost, others).await;
+    assert!(matches!(lost.status, 201 | 503 | 504), "{lost:?}");
+    let again = lab.post_once("/recharges", "k", body(1)).await;
+    assert_eq!(again.status, 201, "{again:?}");
+    let done: i64 = sqlx::query_scalar("select count(*) from travel.recharges")
+        .fetch_one(&pool)
+        .await
+        .expect("a count");
+    assert_eq!(done, 6);
 }
