@@ -152,8 +152,8 @@ impl Reservation {
             unix::net::{SocketAddr, UnixListener},
         };
         let name = SocketAddr::from_abstract_name(format!("recarga-port-{port}")).ok()?;
-        let _name = UnixListener::bind_addr(&name).ok()?;
-        Some(Self { _name })
+        let listener = UnixListener::bind_addr(&name).ok()?;
+        Some(Self { _name: listener })
     }
 
     #[cfg(not(target_os = "linux"))]
