@@ -27,6 +27,8 @@ const FIRST_CARD: u64 = 901;
 const CARDS: u64 = 16;
 /// How long one answer may take: longer than anything is stopped.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two faults: caches fill again, and a gateway that lost its lease has it back.
+const CALM: Duration = Duration::from_millis(1_500);
 /// How often an instance that was killed is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a killed instance may take to come back.
@@ -118,7 +120,7 @@ pub async fn run(directory: &Path, arguments: &Arguments) -> Result<u8> {
 async fn strike(directory: &Path, rounds: u32, blows: &mut Vec<(Victim, Blow)>) -> Result<()> {
     for round in 1..=rounds {
         for (victim, blow) in ROUND {
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            tokio::time::sleep(CALM).await;
             let Some(pid) = find(&status(directory).await?, victim) else {
                 continue;
             };

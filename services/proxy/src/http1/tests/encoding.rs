@@ -11,7 +11,9 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
 
 #[test]
 fn numbers_are_written_in_their_digits() {
-    for number in [0, 1, 9, 10, 99, 100, 12_345, u64::from(u32::MAX), u64::MAX] {
+    let edges = (0..20).map(|digits| 10_u64.pow(digits));
+    let around = edges.flat_map(|edge| [edge - 1, edge, edge + 1]);
+    for number in around.chain([12_345, u64::from(u32::MAX), u64::MAX]) {
         assert_eq!(
             written(|out| encode::decimal(number, out)),
             number.to_string()
