@@ -29,6 +29,8 @@ const CARDS: u64 = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two faults: caches fill again, and a gateway that lost its lease has it back.
 const CALM: Duration = Duration::from_millis(1_500);
+/// How often the lab itself is looked for.
+const LOOK_FOR_LAB: Duration = Duration::from_secs(1);
 /// How often an instance that was killed is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a killed instance may take to come back.
@@ -90,30 +92,39 @@ pub async fn run(directory: &Path, arguments: &Arguments) -> Result<u8> {
     };
     let started = Instant::now();
     let mut blows = Vec::new();
-    let checked = if arguments.faults {
-        let faults = strike(directory, arguments.rounds, &mut blows);
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let check = check_freshness(options, async {
-            let _ = stopped.await;
-        });
-        let faults = async {
-            let result = faults.await;
-            let _ = stop.send(());
-            result
-        };
-        let (checked, struck) = tokio::join!(check, faults);
-        struck?;
-        checked
-    } else {
-        check_freshness(options, std::future::ready(())).await
+    let (over, faults_over) = tokio::sync::oneshot::channel::<()>();
+    let check = check_freshness(options, async {
+        let _ = faults_over.await;
+    });
+    let faults = async {
+        if arguments.faults {
+            strike(directory, arguments.rounds, &mut blows).await?;
+        }
+        let _ = over.send(());
+        Ok(())
     };
-    let freshness = checked.context("the check could not begin")?;
+    let check = async { check.await.context("the check could not begin") };
+    // Readers go on asking for ever; without a lab there is nobody to answer.
+    let freshness = tokio::select! {
+        both = async { tokio::try_join!(check, faults) } => both?.0,
+        error = gone(directory) => return Err(error),
+    };
     report(arguments, &freshness, &blows, started.elapsed())?;
     Ok(if freshness.violations == 0 {
         exit::SUCCESS
     } else {
         exit::FAILURE
     })
+}
+
+/// Waits until the lab in the folder has ended.
+async fn gone(directory: &Path) -> anyhow::Error {
+    loop {
+        tokio::time::sleep(LOOK_FOR_LAB).await;
+        if let Err(error) = host::running_topology(directory) {
+            return anyhow::Error::new(error).context("the lab ended before the check did");
+        }
+    }
 }
 
 /// Round after round; afterwards everything runs again.
