@@ -30,6 +30,16 @@ pub struct Seen {
     pub pending: BTreeMap<u64, Vec<u8>>,
 }
 
+impl Seen {
+    /// Adds what arrived later; what is pending is what is pending then.
+    pub fn add(&mut self, later: Self) {
+        self.complete.extend(later.complete);
+        self.cut.extend(later.cut);
+        self.nonsense.extend(later.nonsense);
+        self.pending = later.pending;
+    }
+}
+
 pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
