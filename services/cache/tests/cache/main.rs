@@ -2,6 +2,7 @@
 
 mod first_level;
 mod leases;
+mod listing;
 mod outage;
 mod support;
 mod values;
