@@ -11,6 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -42,7 +43,11 @@ struct Inner {
     shutdown: Shutdown,
     access_log_rate: u32,
     dns_max: Duration,
+    levers: RwLock<BTreeMap<&'static str, Lever>>,
 }
+
+/// Tells how a lever stands.
+type Lever = Box<dyn Fn() -> Value + Send + Sync>;
 
 impl Instance {
     pub(crate) fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
@@ -62,6 +67,7 @@ impl Instance {
             shutdown,
             access_log_rate: common.access_log_rate,
             dns_max: Duration::from_secs(common.dns_max_seconds),
+            levers: RwLock::default(),
         }))
     }
 
@@ -90,6 +96,28 @@ impl Instance {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.0.faults
+    }
+
+    /// Has `/admin/info` tell how a lever of the service's own stands.
+    pub fn tell_lever(
+        &self,
+        name: &'static str,
+        state: impl Fn() -> Value + Send + Sync + 'static,
+    ) {
+        let mut levers = self
+            .0
+            .levers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        levers.insert(name, Box::new(state));
+    }
+
+    pub(crate) fn levers(&self) -> BTreeMap<&'static str, Value> {
+        let levers = self.0.levers.read().unwrap_or_else(PoisonError::into_inner);
+        levers
+            .iter()
+            .map(|(name, state)| (*name, state()))
+            .collect()
     }
 
     #[must_use]

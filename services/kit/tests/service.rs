@@ -374,3 +374,40 @@ async fn half_a_request_harms_nobody() {
         200
     );
 }
+
+#[tokio::test]
+async fn every_lever_tells_what_was_before() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let admin = &running.admin;
+    let pull = |request: reqwest::RequestBuilder| async {
+        let answer = operator(request).send().await.expect("answered");
+        assert_eq!(answer.status(), 200);
+        answer.json::<Value>().await.expect("JSON")
+    };
+    for (path, previous) in [
+        ("drain", false),
+        ("drain", true),
+        ("undrain", true),
+        ("undrain", false),
+    ] {
+        let answer = pull(http.post(format!("{admin}/admin/{path}"))).await;
+        assert_eq!(answer["previous"], previous, "{path}");
+    }
+    let fault = json!({"route": "/slow", "latency_ms": 5, "expires_in_seconds": 600});
+    let set = |faults: Value| {
+        let request = http.put(format!("{admin}/admin/faults"));
+        pull(request.json(&json!({"faults": faults})))
+    };
+    assert_eq!(set(json!([fault])).await["previous"], json!([]));
+    let previous = set(json!([])).await["previous"].clone();
+    assert_eq!(previous[0]["route"], "/slow");
+    let left = previous[0]["expires_in_seconds"].as_u64().expect("a time");
+    assert!((590..=600).contains(&left), "{previous}");
+    let restored = set(previous).await;
+    assert_eq!(restored["faults"][0]["latency_ms"], 5);
+    let info = http.get(format!("{admin}/admin/info")).send().await;
+    let info: Value = info.expect("answered").json().await.expect("JSON");
+    assert_eq!(info["faults"][0]["route"], "/slow");
+    assert!(info["levers"].is_object());
+}
