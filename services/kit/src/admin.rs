@@ -50,7 +50,7 @@ pub(crate) fn router(instance: Instance) -> Router {
         .fallback(async || Problem::not_found("The admin surface has no such path"))
 }
 
-/// Lets only the operator's token through.
+/// Lets only the operator's token through; in a read-only lab not even that, but for reading.
 pub(crate) fn guarded(router: Router, instance: Instance) -> Router {
     router.layer(middleware::from_fn_with_state(instance, require_operator))
 }
@@ -60,6 +60,11 @@ async fn require_operator(
     request: Request,
     next: Next,
 ) -> Response {
+    if !request.method().is_safe()
+        && let Err(problem) = instance.levers_allowed()
+    {
+        return problem.into_response();
+    }
     let token = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -108,6 +113,7 @@ async fn info(State(instance): State<Instance>) -> axum::Json<Value> {
         "log_level": telemetry::level(),
         "faults": instance.faults().list(Instant::now()),
         "levers": instance.levers(),
+        "read_only": instance.is_read_only(),
         "safeguards_off": safeguards::off(),
         "listen": listen,
         "admin": admin,

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Common, Shutdown,
+    Common, Problem, Shutdown,
     config::Secret,
     discovery::{Endpoint, Source},
     faults::Faults,
@@ -43,6 +43,7 @@ struct Inner {
     shutdown: Shutdown,
     access_log_rate: u32,
     dns_max: Duration,
+    read_only: bool,
     levers: RwLock<BTreeMap<&'static str, Lever>>,
 }
 
@@ -67,6 +68,7 @@ impl Instance {
             shutdown,
             access_log_rate: common.access_log_rate,
             dns_max: Duration::from_secs(common.dns_max_seconds),
+            read_only: common.read_only,
             levers: RwLock::default(),
         }))
     }
@@ -96,6 +98,21 @@ impl Instance {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.0.faults
+    }
+
+    /// Whether every lever is refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+
+    /// Asked before a lever is pulled: 403 where the lab is only to be looked at.
+    pub fn levers_allowed(&self) -> Result<(), Problem> {
+        if self.0.read_only {
+            Err(Problem::read_only())
+        } else {
+            Ok(())
+        }
     }
 
     /// Has `/admin/info` tell how a lever of the service's own stands.

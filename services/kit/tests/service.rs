@@ -411,3 +411,38 @@ async fn every_lever_tells_what_was_before() {
     assert_eq!(info["faults"][0]["route"], "/slow");
     assert!(info["levers"].is_object());
 }
+
+#[tokio::test]
+async fn a_read_only_lab_refuses_every_lever_whoever_pulls_it() {
+    let running = start_with(Common {
+        read_only: true,
+        ..Common::for_tests("demo-7")
+    })
+    .await;
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("{}{path}", running.admin);
+    for request in [
+        http.post(url("/admin/drain")),
+        http.post(url("/admin/undrain")),
+        http.post(url("/admin/crash")),
+        http.put(url("/admin/faults")).json(&json!({"faults": []})),
+        http.put(url("/admin/log-level"))
+            .json(&json!({"level": "debug"})),
+    ] {
+        let anonymous = request.try_clone().expect("no stream");
+        for request in [anonymous, operator(request)] {
+            let answer = request.send().await.expect("answered");
+            assert_eq!(answer.status(), 403);
+            let problem: Value = answer.json().await.expect("JSON");
+            assert_eq!(problem["read_only"], true, "{problem}");
+        }
+    }
+    let info = http.get(url("/admin/info")).send().await.expect("answered");
+    let info: Value = info.json().await.expect("JSON");
+    assert_eq!(
+        (&info["read_only"], &info["draining"]),
+        (&json!(true), &json!(false))
+    );
+    let quick = http.get(format!("{}/quick", running.public)).send().await;
+    assert_eq!(quick.expect("answered").status(), 200);
+}

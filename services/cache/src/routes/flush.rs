@@ -34,6 +34,7 @@ pub struct Flush {
     delete, path = "/cache", tag = "cache", params(Prefix),
     responses(
         (status = 200, description = "How many were deleted", body = inline(serde_json::Value), example = json!({"status": "deleted", "count": 3})),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 422, description = "No prefix", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -62,6 +63,7 @@ pub async fn prefix(
     post, path = "/cache/flush", tag = "cache", params(Flush),
     responses(
         (status = 200, description = "How many were deleted", body = inline(serde_json::Value), example = json!({"status": "flushed", "count": 3})),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -82,6 +84,7 @@ async fn counted(app: &App, prefix: &str) -> Result<Json<serde_json::Value>, Cac
 }
 
 async fn sweep(app: &App, prefix: String) -> Result<usize, CacheError> {
+    app.instance.levers_allowed()?;
     let store = app.store.clone();
     let removed = app
         .finish(async move { store.delete_prefix(&prefix).await })

@@ -4,6 +4,7 @@ mod first_level;
 mod leases;
 mod listing;
 mod outage;
+mod read_only;
 mod support;
 mod values;
 mod windows;

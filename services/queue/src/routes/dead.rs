@@ -149,6 +149,7 @@ pub async fn list(
     params(("queue" = String, Path, example = "lab"), Purge),
     responses(
         (status = 200, description = "How many there were", body = Count),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -158,6 +159,7 @@ pub async fn purge(
     queue: QueueName,
     Query(purge): Query<Purge>,
 ) -> Result<Answer<Count>, Error> {
+    state.instance.levers_allowed()?;
     let count = match purge.positions {
         Some(positions) => {
             let positions = chosen(positions.split(',').map(str::to_owned).collect())?;
@@ -176,6 +178,7 @@ pub async fn purge(
     request_body = Redrive,
     responses(
         (status = 200, description = "How many were taken back, or would be", body = Redriven),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -191,6 +194,9 @@ pub async fn redrive(
     } else {
         kit::extract::json(&body)?
     };
+    if !request.dry_run {
+        state.instance.levers_allowed()?;
+    }
     if request.limit.is_some() && request.positions.is_some() {
         return Err(Error::invalid("limit", "must not come with positions"));
     }
