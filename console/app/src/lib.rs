@@ -17,7 +17,7 @@ use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
 pub use net::topology::{Names, TopologySource};
-pub use options::{Options, Secrets};
+pub use options::{Options, Secrets, Settings};
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.
@@ -27,23 +27,31 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         "the console needs a terminal"
     );
     let rights = options.rights()?;
+    let keymap = options.keymap()?;
     let look = options.look(|name| std::env::var(name).ok());
-    let mut wire = net::Wire::start(options.topology, rights, shutdown.child_token())
-        .context("cannot prepare HTTP")?;
+    let mut wire = net::Wire::start(
+        options.topology.clone(),
+        rights,
+        options.supervisor.clone(),
+        shutdown.child_token(),
+    )
+    .context("cannot prepare HTTP")?;
     let result = {
         let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
-        console::Console::new(look, options.frames)
-            .run(&mut screen, &mut wire, &shutdown)
-            .await
+        let mut console = console::Console::new(look, &options, keymap);
+        console.run(&mut screen, &mut wire, &shutdown).await
     };
     wire.close().await;
     result
 }
 
 /// The keys and what they do, as help and README print them.
-pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    keys::TABLE
+pub fn keys() -> impl Iterator<Item = (String, &'static str)> {
+    let keymap = keys::Keymap::default();
+    let lines: Vec<_> = keymap
+        .bindings()
         .iter()
-        .filter(|binding| !binding.long.is_empty())
-        .map(|binding| (binding.keys, binding.long))
+        .map(|binding| (binding.printed(), binding.long))
+        .collect();
+    lines.into_iter()
 }

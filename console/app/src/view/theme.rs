@@ -41,6 +41,8 @@ pub struct Theme {
     pub cache_bar: Style,
     /// A dialog that asks before something is lost.
     pub danger: Style,
+    /// The chosen row; it is reversed as well.
+    pub chosen: Style,
 }
 
 /// The few colours everything is made of.
@@ -120,6 +122,7 @@ impl Theme {
             expected: of(palette.accent),
             cache_bar: of(palette.cache),
             danger: of(palette.critical).add_modifier(Modifier::BOLD),
+            chosen: Style::new().add_modifier(Modifier::REVERSED),
         }
     }
 
@@ -144,6 +147,7 @@ impl Theme {
             expected: bold,
             cache_bar: plain,
             danger: bold.add_modifier(Modifier::REVERSED),
+            chosen: plain.add_modifier(Modifier::REVERSED),
         }
     }
 }
