@@ -4,6 +4,7 @@
 //! terminal nor HTTP, `view` draws it and changes nothing. `console` is the one loop that connects them.
 
 mod console;
+mod export;
 mod keys;
 mod net;
 mod options;
@@ -27,6 +28,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         "the console needs a terminal"
     );
     let rights = options.rights()?;
+    options.check()?;
     let keymap = options.keymap()?;
     let look = options.look(|name| std::env::var(name).ok());
     let mut wire = net::Wire::start(
@@ -45,13 +47,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     result
 }
 
-/// The keys and what they do, as help and README print them.
-pub fn keys() -> impl Iterator<Item = (String, &'static str)> {
+/// The keys and what they do, by chapter, as help and README print them.
+pub fn keys() -> Vec<(&'static str, Vec<(String, &'static str)>)> {
     let keymap = keys::Keymap::default();
-    let lines: Vec<_> = keymap
-        .bindings()
+    keys::CHAPTERS
         .iter()
-        .map(|binding| (binding.printed(), binding.long))
-        .collect();
-    lines.into_iter()
+        .map(|(chapter, names)| {
+            let lines = names.iter().filter_map(|name| keymap.named(name));
+            let lines = lines.map(|binding| (binding.printed(), binding.long));
+            (
+                *chapter,
+                lines.filter(|(keys, _)| !keys.is_empty()).collect(),
+            )
+        })
+        .collect()
 }
