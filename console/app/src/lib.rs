@@ -8,6 +8,7 @@ mod export;
 mod keys;
 mod net;
 mod options;
+mod plain;
 mod state;
 mod terminal;
 mod view;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use net::topology::{Names, TopologySource};
 pub use options::{Options, Secrets, Settings};
+pub use plain::{Form, Limit, Verdict, Watch, watch};
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.

@@ -38,6 +38,8 @@ pub enum Command {
     Seed(Seed),
     /// Watch and steer a running lab.
     Console(Console),
+    /// The console's numbers without a terminal: a line a second, a view as text, or JSON; limits decide about the exit code.
+    Top(Top),
     /// Send traffic without the console.
     Load(Load),
     /// Print the logs of the instances, merged.
@@ -175,7 +177,7 @@ pub struct Seed {
     pub operator_password: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Console {
     /// Find the services by DNS, as in containers, instead of through the lab's folder.
     #[arg(long)]
@@ -189,6 +191,67 @@ pub struct Console {
     /// Only look: no secret is read, every action is refused.
     #[arg(long)]
     pub read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// A view as text: overview, balancer, cache, queue, latency, traffic, logs, requests, system.
+    #[arg(long, conflicts_with = "json")]
+    pub view: Option<String>,
+    /// Everything known as one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Lines also on a terminal, where the console opens otherwise, read-only.
+    #[arg(long, conflicts_with_all = ["json", "view"])]
+    pub plain: bool,
+    /// Once, then end.
+    #[arg(long, conflicts_with = "times")]
+    pub once: bool,
+    /// So many times, then end.
+    #[arg(long, short = 'n')]
+    pub times: Option<u64>,
+    /// How often: 500ms to 1h.
+    #[arg(long, default_value = "1s", value_parser = interval)]
+    pub every: Duration,
+    /// End with exit code 8 if this was broken: p50=, p95= or p99=100ms, errors=1, hits=80%, depth=1000, dead=0, down. Repeatable.
+    #[arg(long = "limit", value_name = "LIMIT")]
+    pub limits: Vec<app::Limit>,
+    /// Warnings and errors of the logs as lines of their own.
+    #[arg(long)]
+    pub logs: bool,
+    /// At the end, write what was seen to this file: .html, .csv or .json.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// With --view: how many columns.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub width: u16,
+    /// With --view: how many rows.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=300))]
+    pub height: u16,
+    /// Keep to ASCII, whatever the locale.
+    #[arg(long)]
+    pub ascii: bool,
+    /// Find the services by DNS, as in containers, instead of through the lab's folder.
+    #[arg(long)]
+    pub dns: bool,
+}
+
+/// A time of 500 ms to an hour, such as `500ms`, `2s` or `1m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time of 500ms to 1h, such as 500ms, 2s or 1m");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let time = number
+        .checked_mul(milliseconds)
+        .filter(|time| (500..=3_600_000).contains(time));
+    time.map(Duration::from_millis).ok_or_else(wrong)
 }
 
 #[derive(Debug, Args)]
