@@ -40,6 +40,8 @@ pub enum Command {
     Console(Console),
     /// The console's numbers without a terminal: a line a second, a view as text, or JSON; limits decide about the exit code.
     Top(Top),
+    /// Do something to a running lab, as a key of the console does: drain, kill, fault, traffic, … `--list` shows all.
+    Do(Do),
     /// Send traffic without the console.
     Load(Load),
     /// Print the logs of the instances, merged.
@@ -255,6 +257,32 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Do {
+    /// What to do, such as `drain gateway-2`; several with `';'` between them.
+    #[arg(value_name = "ACTION", required_unless_present = "list")]
+    pub action: Vec<String>,
+    /// Print everything that can be done.
+    #[arg(long, conflicts_with_all = ["action", "dry_run", "yes"])]
+    pub list: bool,
+    /// Only tell what would be done, counted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, whatever it is.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Refuse whatever changes anything.
+    #[arg(long, env = "RECARGA_READ_ONLY")]
+    pub read_only: bool,
+    /// Let calls and traffic go to another machine.
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// One JSON document for each action.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Load {
     /// Where to; by default the lab running in this folder.
     #[arg(long)]
@@ -262,7 +290,7 @@ pub struct Load {
     /// Let the target be another machine.
     #[arg(long)]
     pub allow_remote: bool,
-    /// Which calls: contract, reads, or weights such as balance=3,recharge=1.
+    /// Which calls: contract, reads, writes, cached, uncached, cards, tutoring, tasks, or weights such as balance=3,recharge=1.
     #[arg(long, default_value = "contract")]
     pub mix: load::Mix,
     /// Closed loop: connections that each send the next request after the last answer.
@@ -271,6 +299,9 @@ pub struct Load {
     /// Open loop instead: this many requests a second, whatever the system does.
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Open loop: how the rate changes over the time: constant, ramp, spike, burst, soak.
+    #[arg(long, requires = "rate", default_value_t)]
+    pub profile: load::Profile,
     /// Open loop: independent arrivals instead of even ones.
     #[arg(long, requires = "rate")]
     pub poisson: bool,

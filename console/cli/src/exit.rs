@@ -8,6 +8,8 @@ use crate::terminal::tell;
 pub const SUCCESS: u8 = 0;
 /// Something failed, and the words say what.
 pub const FAILURE: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
 /// PostgreSQL or Redis is missing on this machine.
 pub const MISSING: u8 = 3;
 /// A port is taken by another program.
