@@ -40,7 +40,8 @@ pub fn connect_many(
     Ok(connections)
 }
 
-fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
+/// A connection that nobody watches.
+pub(crate) fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(RESPONSE))
         .set_connection_timeout(Some(CONNECT))

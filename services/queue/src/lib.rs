@@ -32,6 +32,7 @@ pub async fn run(
     let service = kit::Service::new("queue", &config.common, shutdown).body_limit(BODY_LIMIT);
     let instance = service.instance().clone();
     let connections = kit::redis::connect_many(&instance, &config.redis, CONNECTIONS)?;
+    kit::vitals::redis(&instance, &config.redis, "queue")?;
     let client = kit::redis::client(&config.redis)?;
     let disk = disk::Disk::start(&instance, client.clone(), config.durability, async || {
         store::durable_queue(&client).await

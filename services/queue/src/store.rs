@@ -293,6 +293,52 @@ impl Store {
         Ok(count)
     }
 
+    /// [`Self::redrive`] of the dead letters at these positions, as far as they are still there.
+    pub async fn redrive_chosen(
+        &self,
+        queue: &QueueName,
+        positions: &[String],
+        spacing: Duration,
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        for step in positions.chunks(REDRIVE_STEP) {
+            let first = spacing.as_secs_f64() * 1000.0 * count as f64;
+            let (ticket, mut call) = self.call(&self.scripts.redrive_chosen, queue);
+            call.arg(first).arg(spacing.as_secs_f64() * 1000.0);
+            call.arg(step);
+            count += self.counted(ticket, &call).await?;
+        }
+        Ok(count)
+    }
+
+    /// How many of the dead letters at these positions are still there.
+    pub async fn present(&self, queue: &QueueName, positions: &[String]) -> Result<u64, Error> {
+        let dead = format!("{}:dead", key(queue));
+        let mut looks = redis::pipe();
+        for position in positions {
+            looks.cmd("XRANGE").arg(&dead).arg(position).arg(position);
+        }
+        let found: Vec<Vec<redis::Value>> = self
+            .guarded(async |mut connection| looks.query_async(&mut connection).await)
+            .await?;
+        Ok(found.iter().filter(|found| !found.is_empty()).count() as u64)
+    }
+
+    /// Ends the dead letters at these positions; gives how many of them were there.
+    pub async fn forget_chosen(
+        &self,
+        queue: &QueueName,
+        positions: &[String],
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        for step in positions.chunks(REDRIVE_STEP) {
+            let (ticket, mut call) = self.call(&self.scripts.forget_chosen, queue);
+            call.arg(step);
+            count += self.counted(ticket, &call).await?;
+        }
+        Ok(count)
+    }
+
     /// Ends everything but the dead letters; gives how many messages.
     pub async fn purge(&self, queue: &QueueName) -> Result<u64, Error> {
         let (ticket, call) = self.call(&self.scripts.purge, queue);

@@ -27,7 +27,7 @@ macro_rules! scripts {
     };
 }
 
-scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats }
+scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats redrive_chosen forget_chosen }
 
 /// What a script answered, behind the class of its queue.
 pub(super) struct Reply {

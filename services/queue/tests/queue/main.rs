@@ -7,6 +7,7 @@ mod disk;
 mod ordering;
 mod outbox;
 mod polling;
+mod read_only;
 mod sending;
 mod support;
 mod surface;
