@@ -6,6 +6,7 @@ mod scripts;
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,12 +22,11 @@ use kit::{
 use rand::RngExt;
 use redis::{Script, ScriptInvocation, Value, aio::ConnectionManager};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 pub use self::figures::{Figures, Settings};
 use self::{
     reply::{dead_letter, messages, milliseconds, text},
-    scripts::{Reply, Scripts},
+    scripts::{BLOCK_BYTES, Reply, Scripts},
 };
 use crate::{
     Error, QueueName,
@@ -114,26 +114,10 @@ impl Store {
             .arg(defaults.max_depth)
             .arg(defaults.max_bytes)
             .arg(milliseconds(defaults.max_age))
-            .arg(milliseconds(defaults.dedupe));
-        let mut ids: Vec<String> = Vec::with_capacity(messages.len());
-        for message in messages {
-            let id = Uuid::new_v4().to_string();
-            let plain = message.delay.is_zero()
-                && message.dedupe_id.is_none()
-                && message.ordering_key.is_none();
-            if plain {
-                call.arg(&id);
-            } else {
-                call.arg(format!(
-                    "{id} {} {} {}",
-                    milliseconds(message.delay),
-                    message.dedupe_id.as_deref().unwrap_or_default(),
-                    message.ordering_key.as_deref().unwrap_or_default(),
-                ));
-            }
-            call.arg(message.body.get());
-            ids.push(id);
-        }
+            .arg(milliseconds(defaults.dedupe))
+            .arg(messages.len());
+        let mut ids = new_ids(messages.len());
+        pack(&mut call, messages, &ids);
         let mut reply = self.answer(ticket, &call).await?;
         match reply.word()?.as_str() {
             "ok" => {}
@@ -511,6 +495,57 @@ pub async fn durable_queue(client: &redis::Client) -> Option<String> {
         }
     }
     None
+}
+
+fn new_ids(count: usize) -> Vec<String> {
+    let mut chance = rand::rng();
+    (0..count)
+        .map(|_| {
+            uuid::Builder::from_random_bytes(chance.random())
+                .into_uuid()
+                .to_string()
+        })
+        .collect()
+}
+
+/// Messages as the script takes them: many of which nothing is asked but that they be sent as the blocks that are kept,
+/// others one by one.
+fn pack(call: &mut ScriptInvocation<'_>, messages: &[Checked], ids: &[String]) {
+    let is_plain = |message: &Checked| {
+        message.delay.is_zero() && message.dedupe_id.is_none() && message.ordering_key.is_none()
+    };
+    if messages.len() > 1 && messages.iter().all(is_plain) {
+        let mut place = 0;
+        while place < messages.len() {
+            let (mut lines, mut bodies, first) = (String::new(), String::new(), place);
+            while let Some(message) = messages.get(place) {
+                let body = message.body.get();
+                if place > first && bodies.len() + body.len() > BLOCK_BYTES {
+                    break;
+                }
+                let end = if place > first { "\n" } else { "" };
+                let _ = write!(lines, "{end}{} {}", ids[place], body.len());
+                bodies.push_str(body);
+                place += 1;
+            }
+            call.arg(place - first).arg(lines).arg(bodies);
+        }
+        return;
+    }
+    call.arg(0);
+    for (message, id) in messages.iter().zip(ids) {
+        if is_plain(message) {
+            call.arg(id);
+        } else {
+            call.arg(format!(
+                "{id} {} {} {}",
+                milliseconds(message.delay),
+                message.dedupe_id.as_deref().unwrap_or_default(),
+                message.ordering_key.as_deref().unwrap_or_default(),
+            ));
+        }
+        call.arg(message.body.get());
+    }
 }
 
 /// A receipt's entry and its delivery's number, as the scripts take them.

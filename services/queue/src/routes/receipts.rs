@@ -43,15 +43,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Delivery {
     }
 }
 
-/// A receipt is `ENTRY-SEQUENCE.DELIVERY`; only its form is looked at here.
+/// A receipt is `TIME-SEQUENCE.DELIVERY`, or `TIME-SEQUENCE-PLACE.DELIVERY` of a message that was sent with others; only
+/// its form is looked at here.
 fn check(receipt: &Receipt, field: &str) -> Result<(), Error> {
     let digits =
         |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let good = receipt.0.split_once('.').is_some_and(|(entry, delivery)| {
         digits(delivery)
-            && entry
-                .split_once('-')
-                .is_some_and(|(first, second)| digits(first) && digits(second))
+            && (1..=2).contains(&entry.bytes().filter(|b| *b == b'-').count())
+            && entry.split('-').all(digits)
     });
     if good {
         Ok(())
