@@ -1,5 +1,6 @@
 //! At-least-once queues over Redis Streams: delays, visibility, fenced receipts, dead letters; no state in the process.
 
+mod combiner;
 mod config;
 mod disk;
 mod error;

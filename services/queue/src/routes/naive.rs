@@ -58,7 +58,7 @@ pub async fn enqueue(
     };
     let (ids, durability) = state
         .store
-        .send(&QueueName::of_older_clients(), &[message])
+        .send(&QueueName::of_older_clients(), vec![message])
         .await?;
     let id = ids
         .into_iter()

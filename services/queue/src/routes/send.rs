@@ -98,7 +98,7 @@ pub async fn send(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let (ids, durability) = state.store.send(&queue, &messages).await?;
+    let (ids, durability) = state.store.send(&queue, messages).await?;
     Ok(Answer(Sent {
         id: alone.then(|| ids.first().cloned()).flatten(),
         ids,

@@ -78,7 +78,7 @@ pub(super) fn messages(mut reply: Reply) -> Result<Vec<Message>, Error> {
         // A line of a block has two or three words; a message that is delivered again has seven, wherever it is kept.
         if lines.split([' ', '\n']).nth(3).is_none() || lines.contains('\n') {
             let place = Place::parse(&entry).ok_or(Error::Unexpected("a block without a place"))?;
-            block(place, &lines, &bodies, &mut messages)?;
+            block(&place, &lines, &bodies, &mut messages)?;
         } else {
             messages.push(single(&entry, &lines, bodies)?);
         }
@@ -105,7 +105,7 @@ fn single(entry: &str, words: &str, body: String) -> Result<Message, Error> {
 /// Where in its block a message is.
 struct Place<'a> {
     block: &'a str,
-    place: usize,
+    index: usize,
     sent_at: DateTime<Utc>,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Place<'a> {
         let (ms, _) = block.split_once('-')?;
         Some(Self {
             block,
-            place: place.parse().ok()?,
+            index: place.parse().ok()?,
             sent_at: time(ms.parse().ok()?),
         })
     }
@@ -124,12 +124,12 @@ impl<'a> Place<'a> {
 
 /// Neighbours in a block, delivered for the first time.
 fn block(
-    first: Place<'_>,
+    first: &Place<'_>,
     lines: &str,
     mut bodies: &str,
     messages: &mut Vec<Message>,
 ) -> Result<(), Error> {
-    for (line, place) in lines.split('\n').zip(first.place..) {
+    for (line, place) in lines.split('\n').zip(first.index..) {
         let mut words = line.split(' ');
         let mut word = || words.next().ok_or(Error::Unexpected("a word is missing"));
         let (id, size) = (word()?, word()?);
@@ -210,7 +210,7 @@ mod tests {
         let read = |entry: &str, lines: &str, bodies: &str| {
             let mut messages = Vec::new();
             let place = Place::parse(entry).expect("a place in a block");
-            block(place, lines, bodies, &mut messages).map(|()| messages)
+            block(&place, lines, bodies, &mut messages).map(|()| messages)
         };
         let messages = read("1767225600000-3-7", "a 1\nb 5 card:7\nc 2 ", "1\"é\\n\"[]");
         // Sizes are bytes.

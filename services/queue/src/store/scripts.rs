@@ -80,8 +80,9 @@ impl Reply {
     }
 
     /// What is left, as places in what was asked for.
-    pub fn places(self) -> Result<Vec<usize>, Error> {
+    pub fn places(&mut self) -> Result<Vec<usize>, Error> {
         self.values
+            .by_ref()
             .map(|place| number(place).map(|place| place as usize))
             .collect()
     }
