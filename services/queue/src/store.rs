@@ -32,7 +32,7 @@ use self::{
     singles::Singles,
 };
 use crate::{
-    Error, QueueName,
+    Error, QueueName, STORE,
     config::Defaults,
     disk::{Disk, Ticket},
 };
@@ -497,7 +497,7 @@ impl Store {
         &self,
         command: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
     ) -> Result<T, Error> {
-        if !self.instance.check("redis") {
+        if !self.instance.check(STORE) {
             return Err(Error::Away);
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
