@@ -5,6 +5,7 @@ mod blocks;
 mod dead_letters;
 mod delivery;
 mod disk;
+mod frozen;
 mod ordering;
 mod outbox;
 mod polling;
