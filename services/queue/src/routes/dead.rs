@@ -70,7 +70,6 @@ fn limit(value: Option<i64>, default: i64, most: i64) -> Result<usize, Error> {
     params(("queue" = String, Path, example = "lab"), Page),
     responses(
         (status = 200, description = "Dead letters with reason and history", body = DeadLetters),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -103,7 +102,6 @@ pub async fn list(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "How many there were", body = Count),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -123,7 +121,6 @@ pub async fn purge(
     request_body = Redrive,
     responses(
         (status = 200, description = "How many were taken back, or would be", body = Redriven),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]

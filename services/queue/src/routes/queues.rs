@@ -118,7 +118,6 @@ pub async fn list(State(state): State<AppState>) -> Result<Answer<Queues>, Error
     responses(
         (status = 200, description = "The queue now", body = QueueFigures),
         (status = 404, description = "No such queue", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -145,7 +144,6 @@ pub async fn one(
     request_body = Settings,
     responses(
         (status = 200, description = "The queue with its settings", body = QueueFigures),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -193,7 +191,6 @@ pub async fn configure(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "The queue, paused", body = QueueFigures),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -211,7 +208,6 @@ pub async fn pause(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "The queue, at work", body = QueueFigures),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -239,7 +235,6 @@ async fn switch(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "How many there were", body = Count),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -259,7 +254,6 @@ pub async fn purge(
     responses(
         (status = 200, description = "How many messages there were", body = Count),
         (status = 404, description = "No such queue", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
