@@ -228,9 +228,10 @@ impl Console {
     fn draw(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         self.draw_at = None;
         self.last_draw = Some(Instant::now());
-        screen
-            .terminal
-            .draw(|frame| view::draw(frame, &self.state, &self.look))?;
+        let drawn = screen.draw(|frame| view::draw(frame, &self.state, &self.look))?;
+        if !drawn {
+            self.later();
+        }
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ mod console;
 mod keys;
 mod net;
 mod options;
+#[cfg(debug_assertions)]
+mod rehearsal;
 mod state;
 mod terminal;
 mod view;
@@ -26,12 +28,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
         "the console needs a terminal"
     );
+    ensure!(
+        std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        "this terminal can only print (TERM=dumb): `recarga status` and `recarga logs` show the same as text"
+    );
     let rights = options.rights()?;
     let look = options.look(|name| std::env::var(name).ok());
     let mut wire = net::Wire::start(options.topology, rights, shutdown.child_token())
         .context("cannot prepare HTTP")?;
     let result = {
         let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
+        #[cfg(debug_assertions)]
+        rehearsal::in_a_task();
         console::Console::new(look, options.frames)
             .run(&mut screen, &mut wire, &shutdown)
             .await

@@ -117,6 +117,7 @@ struct Said {
     readers: Mutex<HashMap<u64, TcpStream>>,
     open: Mutex<Vec<TcpStream>>,
     next: AtomicU64,
+    asked: AtomicU64,
     written: AtomicU64,
 }
 
@@ -151,6 +152,7 @@ impl Instance {
             readers: Mutex::default(),
             open: Mutex::default(),
             next: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             written: AtomicU64::new(0),
         });
         let stop = Arc::new(AtomicU64::new(0));
@@ -194,6 +196,12 @@ impl Instance {
     #[must_use]
     pub fn readers(&self) -> usize {
         lock(&self.said.readers).len()
+    }
+
+    /// Questions answered so far; readers of the log do not count.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.said.asked.load(Ordering::Relaxed)
     }
 
     /// Log lines written so far.
@@ -292,6 +300,7 @@ impl Said {
             };
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes())?;
+            self.asked.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -17,7 +17,7 @@ use pty_process::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, kill_process, kill_process_group},
-    termios::{Termios, tcgetattr, tcgetpgrp},
+    termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
 
 use crate::{screen::Seen, usage};
@@ -440,6 +440,12 @@ impl Session {
             Err(error) => open.push(format!("no settings: {error}")),
         }
         open
+    }
+
+    /// Makes the terminal's settings what they were before the program began, as many shells do when a program is stopped.
+    pub fn restore_settings(&self) -> Result<(), Error> {
+        tcsetattr(&*self.pty, OptionalActions::Now, &self.before)?;
+        Ok(())
     }
 
     /// Whether keys reach the program as they are typed.
