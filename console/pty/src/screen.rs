@@ -10,10 +10,8 @@ struct Modes {
     /// Private modes that were set and not reset, such as 2026 for synchronized output.
     open: BTreeSet<u16>,
     clipboard: Vec<Vec<u8>>,
-    bells: usize,
-    titles: usize,
-    /// Sequences no terminal of ours knows.
-    unknown: usize,
+    /// Bells, titles, and sequences that this terminal does not know.
+    untoward: Vec<String>,
 }
 
 impl Callbacks for Modes {
@@ -33,24 +31,27 @@ impl Callbacks for Modes {
                     self.open.remove(number);
                 }
             }
-            _ => self.unknown += 1,
+            _ => self
+                .untoward
+                .push(format!("{first:?} {parameters:?} {last:?}")),
         }
     }
 
-    fn unhandled_escape(&mut self, _: &mut Screen, _: Option<u8>, _: Option<u8>, _: u8) {
-        self.unknown += 1;
+    fn unhandled_escape(&mut self, _: &mut Screen, first: Option<u8>, _: Option<u8>, last: u8) {
+        self.untoward.push(format!("escape {first:?} {last}"));
     }
 
-    fn unhandled_control(&mut self, _: &mut Screen, _: u8) {
-        self.unknown += 1;
+    fn unhandled_control(&mut self, _: &mut Screen, byte: u8) {
+        self.untoward.push(format!("control {byte}"));
     }
 
     fn audible_bell(&mut self, _: &mut Screen) {
-        self.bells += 1;
+        self.untoward.push("a bell".to_owned());
     }
 
-    fn set_window_title(&mut self, _: &mut Screen, _: &[u8]) {
-        self.titles += 1;
+    fn set_window_title(&mut self, _: &mut Screen, title: &[u8]) {
+        let title = String::from_utf8_lossy(title);
+        self.untoward.push(format!("the title {title:?}"));
     }
 
     fn copy_to_clipboard(&mut self, _: &mut Screen, _: &[u8], data: &[u8]) {
@@ -145,11 +146,10 @@ impl Seen {
         &self.parser.callbacks().clipboard
     }
 
-    /// Whether anything reached the terminal that no program of good manners sends: bells, titles, unknown sequences.
+    /// What reached the terminal that no program of good manners sends: bells, titles, sequences it does not know.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
-        let modes = self.parser.callbacks();
-        modes.bells + modes.titles + modes.unknown == 0
+    pub fn untoward(&self) -> &[String] {
+        &self.parser.callbacks().untoward
     }
 
     /// The modes a program has left the terminal in that it should not have.
@@ -214,7 +214,7 @@ mod tests {
                 "private mode 2026"
             ]
         );
-        assert!(seen.shows("hello") && seen.is_clean());
+        assert!(seen.shows("hello") && seen.untoward().is_empty());
         let middle = seen.written();
         seen.receive(now, b"\x1b[?2026l\x1b[?1000l\x1b[0m\x1b[?1049l\x1b[?25h");
         assert_eq!(seen.left_open(), Vec::<String>::new());
@@ -222,7 +222,7 @@ mod tests {
         seen.forget();
         assert!(seen.written() > middle && seen.since(middle).is_empty());
         seen.receive(now, b"\x07");
-        assert!(!seen.is_clean());
+        assert_eq!(seen.untoward(), ["a bell"]);
         assert_eq!(seen.since(middle), b"\x07");
     }
 }
