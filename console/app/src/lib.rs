@@ -4,6 +4,7 @@
 //! terminal nor HTTP, `view` draws it and changes nothing. `console` is the one loop that connects them.
 
 mod console;
+mod frames;
 mod keys;
 mod net;
 mod options;
@@ -18,6 +19,7 @@ use std::io::IsTerminal;
 use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
+pub use frames::time_frames;
 pub use net::topology::{Names, TopologySource};
 pub use options::{Options, Secrets};
 

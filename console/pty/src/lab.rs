@@ -109,10 +109,66 @@ pub fn closed_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
+enum Metrics {
+    Still(String),
+    /// Requests a second.
+    Busy(f64),
+}
+
+/// As many series as a gateway has, of which all grow.
+fn busy(up: Duration, rate: f64) -> String {
+    const ROUTES: [&str; 8] = [
+        "balance", "history", "recharge", "data", "tutors", "book", "tasks", "trips",
+    ];
+    const BOUNDS: [&str; 12] = [
+        "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1",
+        "+Inf",
+    ];
+    let seconds = up.as_secs_f64();
+    let requests = (seconds * rate) as u64;
+    let mut text = format!(
+        "process_start_time_seconds 1\nprocess_cpu_seconds_total {:.2}\nprocess_resident_memory_bytes {}\n\
+         recarga_http_requests_in_flight {}\nrecarga_host_cpu_ratio 0.{:02}\nrecarga_host_cores 2\n",
+        seconds * 0.1,
+        20_000_000 + requests % 1_000_000,
+        requests % 7,
+        requests % 97,
+    );
+    for (at, route) in ROUTES.into_iter().enumerate() {
+        let share = requests / (at as u64 + 1);
+        for (status, part) in [("200", share), ("404", share / 50), ("503", share / 1000)] {
+            let _ = writeln!(
+                text,
+                r#"recarga_http_requests_total{{role="gateway",route="{route}",status="{status}"}} {part}"#
+            );
+        }
+        for (of, cache) in ["hit", "miss", "none"].into_iter().enumerate() {
+            for (bound, le) in BOUNDS.into_iter().enumerate() {
+                let count = share * (bound as u64 + 1) / (12 * (of as u64 + 1));
+                let _ = writeln!(
+                    text,
+                    r#"recarga_http_request_duration_seconds_bucket{{role="gateway",route="{route}",cache="{cache}",le="{le}"}} {count}"#
+                );
+            }
+        }
+    }
+    for upstream in 0..12 {
+        let _ = writeln!(
+            text,
+            "recarga_upstream_requests_total{{pool=\"gateway\",upstream=\"127.0.0.1:{}\"}} {}\nrecarga_upstream_up{{upstream=\"127.0.0.1:{}\"}} 1",
+            8100 + upstream,
+            requests / 12,
+            8100 + upstream,
+        );
+    }
+    text
+}
+
 /// What an instance says; shared by its connections.
 struct Said {
     name: String,
-    metrics: Mutex<String>,
+    metrics: Mutex<Metrics>,
+    started: Instant,
     /// Every reader of the log, by a number.
     readers: Mutex<HashMap<u64, TcpStream>>,
     open: Mutex<Vec<TcpStream>>,
@@ -145,10 +201,11 @@ impl Instance {
         let address = listener.local_addr()?;
         let said = Arc::new(Said {
             name: name.to_owned(),
-            metrics: Mutex::new(
+            metrics: Mutex::new(Metrics::Still(
                 "process_start_time_seconds 1\nrecarga_http_requests_total{status=\"200\"} 5\n"
                     .to_owned(),
-            ),
+            )),
+            started: Instant::now(),
             readers: Mutex::default(),
             open: Mutex::default(),
             next: AtomicU64::new(0),
@@ -189,7 +246,12 @@ impl Instance {
 
     /// What `/metrics` answers from now on.
     pub fn set_metrics(&self, text: &str) {
-        text.clone_into(&mut lock(&self.said.metrics));
+        *lock(&self.said.metrics) = Metrics::Still(text.to_owned());
+    }
+
+    /// `/metrics` answers from now on as a gateway does that serves so many requests a second.
+    pub fn serve_at(&self, rate: f64) {
+        *lock(&self.said.metrics) = Metrics::Busy(rate);
     }
 
     /// How many read the log.
@@ -282,7 +344,10 @@ impl Said {
                 }
             }
             let body = match path.as_str() {
-                "/metrics" => lock(&self.metrics).clone(),
+                "/metrics" => match &*lock(&self.metrics) {
+                    Metrics::Still(text) => text.clone(),
+                    Metrics::Busy(rate) => busy(self.started.elapsed(), *rate),
+                },
                 "/admin/info" => format!(
                     r#"{{"instance":"{}","ready":true,"checks":{{}},"faults":[]}}"#,
                     self.name

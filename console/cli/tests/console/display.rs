@@ -176,8 +176,8 @@ fn pitfall_15_hostile_display_of_log_lines() {
     hostile.push(raw_event(b"\x1b[2J\x1b[?1000h"));
     hostile.push(b"data: \x1b[2J\x1bc\n\n".to_vec());
     hostile.push(b"\x1b]52;c;ZXZpbA==\x07\n\n\0\0\0\n\n".to_vec());
-    hostile.push([&b"data: "[..], &[b'{'; 60_000], b"\n\n"].concat());
-    hostile.push([&[b'y'; 1_000_000][..], b"\n\n"].concat());
+    hostile.push([&b"data: "[..], &b"{".repeat(60_000), b"\n\n"].concat());
+    hostile.push([&b"y".repeat(1_000_000)[..], b"\n\n"].concat());
     for event in &hostile {
         instances[0].send(event);
     }

@@ -1,4 +1,4 @@
-//! What the console makes of its surroundings: pipes, poor terminals, NO_COLOR, locales.
+//! What the console makes of its surroundings: pipes, poor terminals, `NO_COLOR`, locales.
 
 use std::process::{Command, Stdio};
 
@@ -82,9 +82,7 @@ fn renditions(bytes: &[u8]) -> Vec<String> {
         let Some((b'[', parameters)) = part.split_first() else {
             continue;
         };
-        let end = parameters
-            .iter()
-            .position(|byte| byte.is_ascii_alphabetic());
+        let end = parameters.iter().position(u8::is_ascii_alphabetic);
         if let Some(end) = end.filter(|end| parameters[*end] == b'm') {
             found.push(String::from_utf8_lossy(&parameters[..end]).into_owned());
         }
