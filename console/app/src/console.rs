@@ -291,11 +291,14 @@ impl Console {
     fn draw(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         self.draw_at = None;
         self.last_draw = Some(Instant::now());
-        let mut targets = Targets::default();
-        screen
-            .terminal
-            .draw(|frame| targets = view::draw(frame, &self.state, &self.look))?;
-        self.targets = targets;
+        let mut targets = None;
+        let drawn =
+            screen.draw(|frame| targets = Some(view::draw(frame, &self.state, &self.look)))?;
+        match targets {
+            Some(targets) if drawn => self.targets = targets,
+            // The terminal has not taken the last frame yet.
+            _ => self.later(),
+        }
         Ok(())
     }
 }
