@@ -100,7 +100,7 @@ async fn policies_weights_and_settings_act_on_all_who_balance() {
     there_and_back("policy p2c", balancer).await;
     there_and_back("weight gateway-2 3", balancer).await;
     there_and_back(
-        "balancing retries.percent=7 outlier.enabled=false sticky=true",
+        "balancing retries.percent=7 outlier.max_ejection_percent=0 sticky=true admission.enabled=true",
         balancer,
     )
     .await;
@@ -329,7 +329,7 @@ async fn queues_are_paused_emptied_and_their_dead_sent_again() {
                 json!({"reason": "for the test"}),
             )
             .await
-            .expect(200);
+            .expect(204);
     }
     assert_eq!(figures().await, json!([3, 2, false]));
     assert_eq!(
