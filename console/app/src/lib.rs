@@ -4,9 +4,11 @@
 //! terminal nor HTTP, `view` draws it and changes nothing. `console` is the one loop that connects them.
 
 mod console;
+mod export;
 mod keys;
 mod net;
 mod options;
+mod plain;
 mod state;
 mod terminal;
 mod view;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use net::topology::{Names, TopologySource};
 pub use options::{Options, Secrets, Settings};
+pub use plain::{Form, Limit, Verdict, Watch, watch};
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.
@@ -27,6 +30,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         "the console needs a terminal"
     );
     let rights = options.rights()?;
+    options.check()?;
     let keymap = options.keymap()?;
     let look = options.look(|name| std::env::var(name).ok());
     let mut wire = net::Wire::start(
@@ -45,13 +49,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     result
 }
 
-/// The keys and what they do, as help and README print them.
-pub fn keys() -> impl Iterator<Item = (String, &'static str)> {
+/// The keys and what they do, by chapter, as help and README print them.
+pub fn keys() -> Vec<(&'static str, Vec<(String, &'static str)>)> {
     let keymap = keys::Keymap::default();
-    let lines: Vec<_> = keymap
-        .bindings()
+    keys::CHAPTERS
         .iter()
-        .map(|binding| (binding.printed(), binding.long))
-        .collect();
-    lines.into_iter()
+        .map(|(chapter, names)| {
+            let lines = names.iter().filter_map(|name| keymap.named(name));
+            let lines = lines.map(|binding| (binding.printed(), binding.long));
+            (
+                *chapter,
+                lines.filter(|(keys, _)| !keys.is_empty()).collect(),
+            )
+        })
+        .collect()
 }

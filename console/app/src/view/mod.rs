@@ -7,7 +7,7 @@ mod cache;
 mod canvas;
 mod chart;
 mod footer;
-mod format;
+pub mod format;
 mod header;
 mod latency;
 mod logs;
@@ -37,14 +37,37 @@ use crate::state::{
 use canvas::Canvas;
 pub use canvas::{Target, Targets};
 use rows::Detail;
-use theme::Theme;
+use theme::{Depth, Scheme, Theme};
 
 /// How the console looks in this terminal.
 #[derive(Clone, Debug)]
 pub struct Look {
     pub theme: Theme,
+    scheme: Scheme,
+    depth: Depth,
     /// Whether to keep to ASCII.
     pub ascii: bool,
+}
+
+impl Look {
+    pub fn new(scheme: Scheme, depth: Depth, ascii: bool) -> Self {
+        Self {
+            theme: Theme::new(scheme, depth),
+            scheme,
+            depth,
+            ascii,
+        }
+    }
+
+    /// Another theme: the named one, or the next. Its name; none where no theme is called so.
+    pub fn change(&mut self, name: Option<&str>) -> Option<&'static str> {
+        let scheme = match name {
+            Some(name) => Scheme::named(name)?,
+            None => self.scheme.next(),
+        };
+        *self = Self::new(scheme, self.depth, self.ascii);
+        Some(scheme.name())
+    }
 }
 
 /// From here on the panels stand beside the path.
@@ -110,6 +133,11 @@ pub fn draw(frame: &mut Frame, state: &State, look: &Look) -> Targets {
         ascii::reduce(canvas.buffer());
     }
     canvas.targets
+}
+
+/// A text with everything that is not ASCII replaced; shapes keep their meaning.
+pub fn ascii(text: &str) -> String {
+    ascii::text(text)
 }
 
 /// The view, or the one panel of it that fills the screen.

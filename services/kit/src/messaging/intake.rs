@@ -39,7 +39,7 @@ impl Gate {
         }
     }
 
-    /// `POST /admin/pause` and `POST /admin/resume`, for the operator's part of the admin surface.
+    /// `POST /admin/pause` and `POST /admin/resume`, for the operator's part of the admin surface; `GET /admin/pause` tells.
     pub fn router(&self) -> Router {
         let switch = |open: bool| {
             let gate = self.clone();
@@ -48,8 +48,10 @@ impl Gate {
                 Json(json!({"paused": !gate.is_open()}))
             })
         };
+        let gate = self.clone();
+        let show = async move || Json(json!({"paused": !gate.is_open()}));
         Router::new()
-            .route("/admin/pause", switch(false))
+            .route("/admin/pause", switch(false).get(show))
             .route("/admin/resume", switch(true))
     }
 
