@@ -193,7 +193,10 @@ impl Console {
             wire.wanted.send_if_modified(|before| {
                 let changed = *before != wanted;
                 if changed {
-                    self.state.details.keep(&wanted);
+                    // What is held still is looked at, not asked for.
+                    if !self.state.sight.is_frozen() {
+                        self.state.details.keep(&wanted);
+                    }
                     *before = wanted;
                 }
                 changed
