@@ -27,7 +27,7 @@ pub fn text(text: &str) -> String {
 }
 
 /// Groups of symbols and what stands for each of them.
-const PLAIN: [(&str, char); 0] = [
+const PLAIN: &[(&str, char)] = &[
     ("–─╌—", '-'),
     ("│┃╎", '|'),
     ("╭╮╰╯├┤┬┴┼└┌┐┘", '+'),
@@ -50,7 +50,6 @@ const PLAIN: [(&str, char); 0] = [
     ("▄▅", '='),
     ("▆▇█▉▊▋▌", '#'),
     ("▍▎▏", '+'),
-    ("◆▸", '>'),
     ("áàä", 'a'),
     ("éèë", 'e'),
     ("í", 'i'),
