@@ -41,6 +41,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
     let service = Service::new("balancer", &config.common, shutdown.clone());
+    service.recorder().time_routes();
     let instance = service.instance().clone();
 
     let metrics = instance.metrics().register(Metrics::register);

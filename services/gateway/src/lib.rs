@@ -71,6 +71,7 @@ const TIDY: Duration = Duration::from_mins(1);
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let service = Service::new("gateway", &config.common, shutdown.clone());
+    service.recorder().time_routes();
     let instance = service.instance().clone();
     let running = first_routes(&instance, &config).await?;
     let name = HeaderValue::from_str(instance.name())

@@ -27,6 +27,7 @@ pub mod process;
 pub mod record;
 pub mod redis;
 pub mod retention;
+mod route_latency;
 pub mod safeguards;
 mod server;
 pub mod service;

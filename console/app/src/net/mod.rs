@@ -1,27 +1,33 @@
 //! The wire: keeps a reader on every instance of the lab and sends what they find as updates. Knows no screen.
 
 mod act;
+mod details;
 mod logs;
 mod prometheus;
 mod scrape;
 mod sse;
+mod stream;
 pub mod topology;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use act::Desk;
-pub use act::Rights;
 use logs::Sink;
 use topology::{Lab, Resolved, TopologySource};
 
-use crate::state::{Update, action::Command, logs::Line};
+use actions::{Rights, Supervise};
+
+use crate::state::{Command, Update, details::Topic, logs::Line};
 
 /// Updates that may wait for the model.
 const UPDATES: usize = 256;
@@ -40,6 +46,8 @@ pub struct Wire {
     /// Log lines dropped since it was last taken.
     pub dropped: Arc<AtomicU64>,
     pub commands: mpsc::Sender<Command>,
+    /// What is asked for because somebody looks at it.
+    pub wanted: watch::Sender<BTreeSet<Topic>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -49,6 +57,7 @@ impl Wire {
     pub fn start(
         source: TopologySource,
         rights: Rights,
+        supervisor: Option<Arc<dyn Supervise>>,
         stop: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
         let (updates, updates_received) = mpsc::channel(UPDATES);
@@ -63,15 +72,9 @@ impl Wire {
             .timeout(Duration::from_millis(2_500))
             .pool_max_idle_per_host(1)
             .build()?;
-        let streams = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(1))
-            // The services send a sign of life every fifteen seconds.
-            .read_timeout(Duration::from_secs(45))
-            .build()?;
         let readers = Readers {
             http: http.clone(),
-            streams,
+            started: Instant::now(),
             updates: updates.clone(),
             sink: Sink::new(lines, Arc::clone(&dropped)),
             tasks: tasks.clone(),
@@ -80,13 +83,17 @@ impl Wire {
         };
         let watching = watch_topology(source, readers, lab);
         tasks.spawn(until(stop.clone(), watching));
+        let (wanted, wanted_seen) = watch::channel(BTreeSet::new());
+        let asking = details::watch(http.clone(), lab_seen.clone(), wanted_seen, updates.clone());
+        tasks.spawn(until(stop.clone(), asking));
         let desk = Desk {
             http,
             lab: lab_seen,
             rights,
+            supervisor,
             updates,
             tasks: tasks.clone(),
-            client: None,
+            levers: None,
             traffic: None,
         };
         tasks.spawn(until(stop.clone(), desk.run(commands_received)));
@@ -95,6 +102,7 @@ impl Wire {
             lines: lines_received,
             dropped,
             commands,
+            wanted,
             tasks,
             stop,
         })
@@ -119,7 +127,8 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
 /// One reader of metrics and one of logs per admin address.
 struct Readers {
     http: reqwest::Client,
-    streams: reqwest::Client,
+    /// What the beats of all log streams are counted from.
+    started: Instant,
     updates: mpsc::Sender<Update>,
     sink: Sink,
     tasks: TaskTracker,
@@ -146,8 +155,8 @@ impl Readers {
             let (http, admin) = (self.http.clone(), place.admin.clone());
             let watching = scrape::watch(http, admin, self.updates.clone(), Arc::clone(&look));
             self.tasks.spawn(until(stop.clone(), watching));
-            let (streams, admin) = (self.streams.clone(), place.admin.clone());
-            let following = logs::follow(streams, admin, self.sink.clone(), look);
+            let following =
+                logs::follow(place.admin.clone(), self.sink.clone(), self.started, look);
             self.tasks.spawn(until(stop, following));
         }
     }
@@ -179,7 +188,7 @@ async fn watch_topology(
                 problem = None;
                 readers.follow(&found);
                 let update = Update::Topology {
-                    public_url: found.public_url.clone(),
+                    public_url: found.levers.public_url.clone(),
                     places: found.places.clone(),
                 };
                 lab.send_replace(Some(found));

@@ -48,7 +48,7 @@ impl Gate {
         instance.tell_lever("paused", move || json!(!gate.is_open()));
     }
 
-    /// `POST /admin/pause` and `POST /admin/resume`, for the operator's part of the admin surface.
+    /// `POST /admin/pause` and `POST /admin/resume`, for the operator's part of the admin surface; `GET /admin/pause` tells.
     pub fn router(&self) -> Router {
         let switch = |open: bool| {
             let gate = self.clone();
@@ -57,8 +57,10 @@ impl Gate {
                 Json(json!({"paused": !gate.is_open(), "previous": !was_open}))
             })
         };
+        let gate = self.clone();
+        let show = async move || Json(json!({"paused": !gate.is_open()}));
         Router::new()
-            .route("/admin/pause", switch(false))
+            .route("/admin/pause", switch(false).get(show))
             .route("/admin/resume", switch(true))
     }
 

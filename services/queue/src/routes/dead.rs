@@ -118,7 +118,6 @@ pub struct Purge {
     params(("queue" = String, Path, example = "lab"), Page),
     responses(
         (status = 200, description = "Dead letters with reason and history", body = DeadLetters),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -150,7 +149,6 @@ pub async fn list(
     responses(
         (status = 200, description = "How many there were", body = Count),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -179,7 +177,6 @@ pub async fn purge(
     responses(
         (status = 200, description = "How many were taken back, or would be", body = Redriven),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]

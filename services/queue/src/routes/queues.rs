@@ -118,7 +118,6 @@ pub async fn list(State(state): State<AppState>) -> Result<Answer<Queues>, Error
     responses(
         (status = 200, description = "The queue now", body = QueueFigures),
         (status = 404, description = "No such queue", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -146,7 +145,6 @@ pub async fn one(
     responses(
         (status = 200, description = "The queue with its settings", body = QueueFigures),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -196,7 +194,6 @@ pub async fn configure(
     responses(
         (status = 200, description = "The queue, paused", body = QueueFigures),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -215,7 +212,6 @@ pub async fn pause(
     responses(
         (status = 200, description = "The queue, at work", body = QueueFigures),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -245,7 +241,6 @@ async fn switch(
     responses(
         (status = 200, description = "How many there were", body = Count),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -267,7 +262,6 @@ pub async fn purge(
         (status = 200, description = "How many messages there were", body = Count),
         (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 404, description = "No such queue", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
