@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::event::{Event as TerminalEvent, EventStream, KeyCode, KeyEvent, KeyEventKind};
+use crossterm::event::{
+    Event as TerminalEvent, EventStream, KeyEvent, KeyEventKind, MouseButton, MouseEvent,
+    MouseEventKind,
+};
 use futures::StreamExt;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -14,15 +17,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    keys,
+    export,
+    keys::{Chord, Keymap},
     net::Wire,
-    state::{
-        State, Update,
-        action::{Action, Command, Overlay},
-        logs::Line,
-    },
+    options::Options,
+    state::{Command, State, Update, intent::Intent, logs::Line, traffic::Notice},
     terminal::Screen,
-    view::{self, Look},
+    view::{self, Look, Target, Targets},
 };
 
 /// Log lines taken between two looks at the keyboard.
@@ -32,6 +33,8 @@ const LINES_AT_ONCE: usize = 512;
 #[derive(Debug)]
 enum Event {
     Key(KeyEvent),
+    Mouse(MouseEvent),
+    Pasted(String),
     Resized,
     /// The terminal is gone, or somebody ended us.
     Stop,
@@ -80,23 +83,30 @@ pub struct Console {
     /// When something changed that is not on the screen yet: draw then.
     draw_at: Option<Instant>,
     last_draw: Option<Instant>,
+    /// What the mouse can reach on the screen.
+    targets: Targets,
 }
 
 impl Console {
-    pub fn new(look: Look, frames: u32) -> Self {
+    pub fn new(look: Look, options: &Options, keymap: Keymap) -> Self {
+        let mut state = State::new(chrono::Utc::now(), keymap, options.read_only);
+        if let Some(window) = &options.settings.window {
+            state.sight.choose(window);
+        }
         Self {
             started: Instant::now(),
-            state: State::default(),
+            state,
             look,
-            between_frames: Duration::from_secs(1) / frames.clamp(1, 30),
+            between_frames: Duration::from_secs(1) / options.frames.clamp(1, 30),
             draw_at: Some(Instant::now()),
             last_draw: None,
+            targets: Targets::default(),
         }
     }
 
     /// Runs until the operator quits or `shutdown` is cancelled.
     pub async fn run(
-        mut self,
+        &mut self,
         screen: &mut Screen,
         wire: &mut Wire,
         shutdown: &CancellationToken,
@@ -114,6 +124,8 @@ impl Console {
                 event = signals.next() => event,
                 event = input.next() => match event {
                     Some(Ok(TerminalEvent::Key(key))) if key.kind != KeyEventKind::Release => Event::Key(key),
+                    Some(Ok(TerminalEvent::Mouse(mouse))) => Event::Mouse(mouse),
+                    Some(Ok(TerminalEvent::Paste(text))) => Event::Pasted(text),
                     Some(Ok(TerminalEvent::Resize(..))) => Event::Resized,
                     Some(Ok(_)) => continue,
                     Some(Err(_)) | None => Event::Stop,
@@ -124,7 +136,7 @@ impl Console {
                 Some(line) = wire.lines.recv() => Event::Line(line),
             };
             self.state.tick(self.started.elapsed());
-            let command = match event {
+            match event {
                 Event::Stop => return Ok(()),
                 Event::Draw => {
                     self.draw(screen)?;
@@ -132,45 +144,116 @@ impl Console {
                 }
                 Event::Key(key) => {
                     self.soon();
-                    self.key(key)
+                    self.state.key(Chord::new(key));
                 }
-                Event::Resized => {
+                Event::Mouse(mouse) => self.mouse(mouse),
+                Event::Pasted(text) => {
                     self.soon();
-                    None
+                    self.state.paste(&text);
                 }
+                Event::Resized => self.soon(),
                 Event::Continued => {
                     screen.resume()?;
                     self.soon();
-                    None
                 }
                 Event::Update(update) => {
                     self.state.apply(update);
                     self.later();
-                    None
                 }
                 Event::Line(line) => {
                     self.state.log(line);
                     self.later();
-                    None
                 }
-                Event::Tick => {
-                    self.later();
-                    None
-                }
-            };
-            self.drain(wire);
-            match command {
-                None => {}
-                Some(Command::Quit) => return Ok(()),
-                Some(Command::Repaint) => screen.repaint()?,
-                Some(Command::Suspend) => {
-                    screen.suspend()?;
-                    self.soon();
-                }
-                // A full queue of commands means a hand on the keyboard: what is too much is left out.
-                Some(command) => drop(wire.commands.try_send(command)),
+                Event::Tick => self.later(),
             }
+            self.drain(wire);
+            for command in self.state.take_commands() {
+                match command {
+                    Command::Quit => return Ok(()),
+                    Command::Repaint => screen.repaint()?,
+                    Command::Suspend => {
+                        screen.suspend()?;
+                        self.soon();
+                    }
+                    Command::Copy(text) => {
+                        screen.copy(&text)?;
+                        let count = text.chars().count();
+                        let text = format!("{count} characters sent to the terminal's clipboard");
+                        self.state.apply(Update::Notice(Notice::info(text)));
+                    }
+                    Command::Mouse(on) => screen.mouse(on)?,
+                    Command::NextTheme => self.theme(None),
+                    Command::Theme(name) => self.theme(Some(&name)),
+                    Command::Export(path) => self.export(&path),
+                    // A full queue of commands means a hand on the keyboard: what is too much is left out.
+                    Command::Do { .. } | Command::Weigh(_) => drop(wire.commands.try_send(command)),
+                }
+            }
+            let wanted = self.state.wanted();
+            wire.wanted.send_if_modified(|before| {
+                let changed = *before != wanted;
+                if changed {
+                    self.state.details.keep(&wanted);
+                    *before = wanted;
+                }
+                changed
+            });
         }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.state.apply(Update::Notice(notice));
+        self.soon();
+    }
+
+    fn theme(&mut self, name: Option<&str>) {
+        let notice = match self.look.change(name) {
+            Some(name) => Notice::info(format!("theme {name}")),
+            None => Notice::bad("there is no such theme: dark, light, safe, sixteen, mono"),
+        };
+        self.tell(notice);
+    }
+
+    /// Writes the last minutes to a file. A few hundred kilobytes: the disk takes them in the time of a frame.
+    fn export(&mut self, path: &std::path::Path) {
+        let notice = match export::write(&self.state, path) {
+            Ok(bytes) => Notice::good(format!("{bytes} bytes written to {}", path.display())),
+            Err(why) => Notice::bad(format!("{} was not written: {why}", path.display())),
+        };
+        self.tell(notice);
+    }
+
+    fn mouse(&mut self, mouse: MouseEvent) {
+        let intent = match mouse.kind {
+            MouseEventKind::ScrollUp => Intent::Up,
+            MouseEventKind::ScrollDown => Intent::Down,
+            MouseEventKind::Down(MouseButton::Left) => {
+                let target = self.targets.at(mouse.column, mouse.row).cloned();
+                match target {
+                    Some(Target::View(view)) => Intent::Go(view),
+                    Some(Target::Intent(intent)) => intent,
+                    Some(Target::Panel(panel)) => {
+                        self.state.focus_on(panel);
+                        return self.soon();
+                    }
+                    Some(Target::Row(panel, key)) => {
+                        self.state.focus_on(panel);
+                        let chosen = self.state.chosen(panel);
+                        // A second click looks into the row.
+                        if chosen.as_deref() == Some(&*key) {
+                            Intent::Open
+                        } else {
+                            self.state.cursor_mut(panel).choose(&key);
+                            return self.soon();
+                        }
+                    }
+                    None => return,
+                }
+            }
+            _ => return,
+        };
+        self.state.intend(intent);
+        self.soon();
     }
 
     /// Takes what waits already, so that one frame shows all of it.
@@ -192,26 +275,6 @@ impl Console {
         }
     }
 
-    fn key(&mut self, key: KeyEvent) -> Option<Command> {
-        let action = keys::action(key);
-        if action == Some(Action::Quit) {
-            return Some(Command::Quit);
-        }
-        match (&self.state.overlay, action) {
-            (_, Some(Action::Repaint | Action::Suspend)) | (None, _) => {
-                action.and_then(|action| self.state.act(action))
-            }
-            (Some(Overlay::Help { .. }), _) => {
-                self.state.read_on(action);
-                None
-            }
-            // Only the letter of the dialog does it; Enter, Esc and everything else is Cancel.
-            (Some(Overlay::ConfirmFlush { .. }), _) => {
-                self.state.answer(key.code == KeyCode::Char('y'))
-            }
-        }
-    }
-
     /// Draw at once: somebody is looking at the result of a key.
     fn soon(&mut self) {
         self.draw_at = Some(Instant::now());
@@ -228,9 +291,14 @@ impl Console {
     fn draw(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         self.draw_at = None;
         self.last_draw = Some(Instant::now());
-        let drawn = screen.draw(|frame| view::draw(frame, &self.state, &self.look))?;
+        let mut targets = None;
+        let drawn =
+            screen.draw(|frame| targets = Some(view::draw(frame, &self.state, &self.look)))?;
         if !drawn {
             self.later();
+        }
+        if let Some(targets) = targets {
+            self.targets = targets;
         }
         Ok(())
     }

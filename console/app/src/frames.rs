@@ -9,7 +9,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Options, keys, net, state::State, view};
+use crate::{
+    Options,
+    keys::{Chord, Keymap},
+    net,
+    state::State,
+    view,
+};
 
 /// Between two frames: as often as the console draws at most.
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -29,17 +35,19 @@ pub async fn time_frames(
         "LANG" => Some("C.UTF-8".to_owned()),
         _ => None,
     });
-    let mut wire = net::Wire::start(options.topology.clone(), options.rights()?, stop.clone())?;
-    let mut state = State::default();
+    let mut wire = net::Wire::start(
+        options.topology.clone(),
+        options.rights()?,
+        None,
+        stop.clone(),
+    )?;
+    let mut state = State::new(chrono::Utc::now(), Keymap::default(), true);
     let area = Rect::new(0, 0, width, height);
     let viewport = Viewport::Fixed(area);
     let mut terminal = Terminal::with_options(
         CrosstermBackend::new(io::sink()),
         TerminalOptions { viewport },
     )?;
-    let views: Vec<_> = ('1'..='9')
-        .filter_map(|key| keys::action(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)))
-        .collect();
     let started = Instant::now();
     let mut times = Vec::with_capacity(count);
     while times.len() < count {
@@ -56,13 +64,17 @@ pub async fn time_frames(
             continue;
         }
         // A view is drawn several times before the next has its turn: whole changes are rare.
-        if let Some(action) = views.get(times.len() / 10 % views.len().max(1))
-            && times.len().is_multiple_of(10)
-        {
-            let _ = state.act(*action);
+        if times.len().is_multiple_of(10) {
+            let view = char::from(b'1' + (times.len() / 10 % 9) as u8);
+            state.key(Chord::new(KeyEvent::new(
+                KeyCode::Char(view),
+                KeyModifiers::NONE,
+            )));
+            state.take_commands();
+            wire.wanted.send_replace(state.wanted());
         }
         let begun = Instant::now();
-        terminal.draw(|frame| view::draw(frame, &state, &look))?;
+        terminal.draw(|frame| drop(view::draw(frame, &state, &look)))?;
         times.push(begun.elapsed());
     }
     stop.cancel();

@@ -4,6 +4,7 @@
 //! terminal nor HTTP, `view` draws it and changes nothing. `console` is the one loop that connects them.
 
 mod console;
+mod export;
 mod frames;
 mod keys;
 mod net;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use frames::time_frames;
 pub use net::topology::{Names, TopologySource};
-pub use options::{Options, Secrets};
+pub use options::{Options, Secrets, Settings};
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.
@@ -35,25 +36,39 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         "this terminal can only print (TERM=dumb): `recarga status` and `recarga logs` show the same as text"
     );
     let rights = options.rights()?;
+    options.check()?;
+    let keymap = options.keymap()?;
     let look = options.look(|name| std::env::var(name).ok());
-    let mut wire = net::Wire::start(options.topology, rights, shutdown.child_token())
-        .context("cannot prepare HTTP")?;
+    let mut wire = net::Wire::start(
+        options.topology.clone(),
+        rights,
+        options.supervisor.clone(),
+        shutdown.child_token(),
+    )
+    .context("cannot prepare HTTP")?;
     let result = {
         let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
         #[cfg(debug_assertions)]
         rehearsal::in_a_task();
-        console::Console::new(look, options.frames)
-            .run(&mut screen, &mut wire, &shutdown)
-            .await
+        let mut console = console::Console::new(look, &options, keymap);
+        console.run(&mut screen, &mut wire, &shutdown).await
     };
     wire.close().await;
     result
 }
 
-/// The keys and what they do, as help and README print them.
-pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-    keys::TABLE
+/// The keys and what they do, by chapter, as help and README print them.
+pub fn keys() -> Vec<(&'static str, Vec<(String, &'static str)>)> {
+    let keymap = keys::Keymap::default();
+    keys::CHAPTERS
         .iter()
-        .filter(|binding| !binding.long.is_empty())
-        .map(|binding| (binding.keys, binding.long))
+        .map(|(chapter, names)| {
+            let lines = names.iter().filter_map(|name| keymap.named(name));
+            let lines = lines.map(|binding| (binding.printed(), binding.long));
+            (
+                *chapter,
+                lines.filter(|(keys, _)| !keys.is_empty()).collect(),
+            )
+        })
+        .collect()
 }

@@ -1,15 +1,18 @@
 //! What the console is told at its start, and what it finds out about the terminal.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use serde::Deserialize;
 
+use actions::{Rights, Supervise};
+
 use crate::{
-    net::{Rights, topology::TopologySource},
+    keys::Keymap,
+    net::topology::TopologySource,
     view::{
         Look,
-        theme::{Depth, Theme},
+        theme::{Depth, Scheme},
     },
 };
 
@@ -21,8 +24,11 @@ pub enum Secrets {
     None,
     /// The lab's `secrets.json`. A missing file is as good as none.
     File(PathBuf),
-    /// The operator's password itself.
-    OperatorPassword(String),
+    /// The operator's secrets themselves.
+    Operator {
+        password: Option<String>,
+        token: Option<String>,
+    },
 }
 
 /// Everything [`crate::run`] needs.
@@ -38,6 +44,25 @@ pub struct Options {
     pub colour: Option<bool>,
     /// Frames per second at most.
     pub frames: u32,
+    /// Act on nothing: no token is read, and what would change anything is refused.
+    pub read_only: bool,
+    /// The operator's own keys and theme, see [`Options::settings`].
+    pub settings: Settings,
+    /// Who restarts and scales, where somebody does.
+    pub supervisor: Option<Arc<dyn Supervise>>,
+}
+
+/// The operator's file, such as `~/.config/recarga/console.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Keys by the name that the help and the palette use: `burst = ["B", "Ctrl-b"]`.
+    pub keys: BTreeMap<String, Vec<String>>,
+    /// One of the themes' names.
+    pub theme: Option<String>,
+    pub mouse: bool,
+    /// Where the clock of the charts begins: `30s` to `15m`.
+    pub window: Option<String>,
 }
 
 impl Options {
@@ -52,7 +77,21 @@ impl Options {
             ascii: None,
             colour: None,
             frames: 4,
+            read_only: false,
+            settings: Settings::default(),
+            supervisor: None,
         }
+    }
+
+    /// The key table with the operator's changes.
+    pub(crate) fn keymap(&self) -> anyhow::Result<Keymap> {
+        let mut keymap = Keymap::default();
+        for (name, keys) in &self.settings.keys {
+            keymap
+                .rebind(name, keys)
+                .map_err(|why| anyhow::anyhow!("keys.{name}: {why}"))?;
+        }
+        Ok(keymap)
     }
 
     pub(crate) fn look(&self, environment: impl Fn(&str) -> Option<String>) -> Look {
@@ -77,35 +116,77 @@ impl Options {
                 let locale = locale.to_ascii_lowercase();
                 locale.contains("utf-8") || locale.contains("utf8")
             });
-        Look {
-            theme: Theme::new(depth),
-            ascii: self.ascii.unwrap_or(!unicode),
+        // `foreground;background`, where a terminal says so: 7 and 15 are white.
+        let light = set("COLORFGBG")
+            .and_then(|value| {
+                value
+                    .rsplit(';')
+                    .next()
+                    .and_then(|last| last.parse::<u8>().ok())
+            })
+            .is_some_and(|background| matches!(background, 7 | 15));
+        let own = if light { Scheme::Light } else { Scheme::Dark };
+        let chosen = self.settings.theme.as_deref().and_then(Scheme::named);
+        let scheme = if colour {
+            chosen.unwrap_or(own)
+        } else {
+            Scheme::Mono
+        };
+        Look::new(scheme, depth, self.ascii.unwrap_or(!unicode))
+    }
+
+    /// Whether the operator's settings make sense; says what does not.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if let Some(name) = &self.settings.theme {
+            let names: Vec<_> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
+            anyhow::ensure!(
+                Scheme::named(name).is_some(),
+                "theme: there is no {name:?}; there are {}",
+                names.join(", ")
+            );
         }
+        if let Some(name) = &self.settings.window {
+            let mut sight = crate::state::lens::Sight::default();
+            anyhow::ensure!(
+                sight.choose(name),
+                "window: one of 30s, 1m, 2m, 5m, 10m, 15m, not {name:?}"
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn rights(&self) -> anyhow::Result<Rights> {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         struct File {
             operator_password: Option<String>,
+            operator_token: Option<String>,
         }
-        let operator_password = match &self.secrets {
-            Secrets::None => None,
-            Secrets::OperatorPassword(password) => Some(password.clone()),
+        // Who only looks has nothing to act with.
+        let secrets = if self.read_only {
+            &Secrets::None
+        } else {
+            &self.secrets
+        };
+        let file = match secrets {
+            Secrets::None => File::default(),
+            Secrets::Operator { password, token } => File {
+                operator_password: password.clone(),
+                operator_token: token.clone(),
+            },
             Secrets::File(path) => match std::fs::read(path) {
-                Ok(text) => {
-                    let file: File = serde_json::from_slice(&text)
-                        .with_context(|| format!("{} is not a secrets file", path.display()))?;
-                    file.operator_password
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Ok(text) => serde_json::from_slice(&text)
+                    .with_context(|| format!("{} is not a secrets file", path.display()))?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => File::default(),
                 Err(error) => {
                     return Err(error).with_context(|| format!("cannot read {}", path.display()));
                 }
             },
         };
         Ok(Rights {
-            operator_password,
+            operator_token: file.operator_token,
+            operator_password: file.operator_password,
             allow_remote: self.allow_remote,
+            read_only: self.read_only,
         })
     }
 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use crossterm::{
-    cursor, queue,
+    Command, cursor,
+    event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
+    queue,
     style::ResetColor,
     terminal::{
         BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
@@ -40,6 +42,9 @@ const LAST_WORDS: Duration = Duration::from_millis(150);
 /// Whether the terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether the mouse is.
+static MOUSE: AtomicBool = AtomicBool::new(false);
+
 fn take() -> io::Result<()> {
     if TAKEN.load(Ordering::SeqCst) {
         // A shell may have changed the settings while we were stopped; crossterm thinks they are still ours.
@@ -48,7 +53,23 @@ fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
     let mut bytes = Vec::new();
-    queue!(bytes, EnterAlternateScreen, cursor::Hide)?;
+    queue!(
+        bytes,
+        EnterAlternateScreen,
+        EnableBracketedPaste,
+        cursor::Hide
+    )?;
+    if MOUSE.load(Ordering::SeqCst) {
+        queue!(bytes, EnableMouseCapture)?;
+    }
+    Outlet::get().send(&mut bytes);
+    Ok(())
+}
+
+/// Sends what belongs to no frame.
+fn send(command: &impl Command) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    queue!(bytes, command)?;
     Outlet::get().send(&mut bytes);
     Ok(())
 }
@@ -58,10 +79,14 @@ fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let mut bytes = Vec::new();
         // Writing into memory does not fail, and nothing can be done about a terminal that is gone.
+        if MOUSE.load(Ordering::SeqCst) {
+            let _ = queue!(bytes, DisableMouseCapture);
+        }
         let _ = queue!(
             bytes,
             EndSynchronizedUpdate,
             ResetColor,
+            DisableBracketedPaste,
             LeaveAlternateScreen,
             cursor::Show
         );
@@ -125,6 +150,23 @@ impl Screen {
     pub fn resume(&mut self) -> io::Result<()> {
         take()?;
         self.repaint()
+    }
+
+    /// Hands a text to the terminal's clipboard, also over ssh (OSC 52).
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        send(&crossterm::clipboard::CopyToClipboard::to_clipboard_from(
+            text,
+        ))
+    }
+
+    /// The mouse for us, or for the terminal's own selection.
+    pub fn mouse(&mut self, on: bool) -> io::Result<()> {
+        MOUSE.store(on, Ordering::SeqCst);
+        if on {
+            send(&EnableMouseCapture)
+        } else {
+            send(&DisableMouseCapture)
+        }
     }
 
     /// Has the next frame paint everything.

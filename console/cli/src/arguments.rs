@@ -183,6 +183,12 @@ pub struct Console {
     /// With --dns: what the operator's levers need.
     #[arg(long, env = "RECARGA_OPERATOR_PASSWORD", hide_env_values = true)]
     pub operator_password: Option<String>,
+    /// With --dns: what the admin surfaces ask of whoever pulls a lever.
+    #[arg(long, env = "RECARGA_OPERATOR_TOKEN", hide_env_values = true)]
+    pub operator_token: Option<String>,
+    /// Only look: no secret is read, every action is refused.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 #[derive(Debug, Args)]

@@ -158,6 +158,26 @@ impl Kind {
         )
     }
 
+    /// Whether the cache may answer it.
+    #[must_use]
+    pub fn is_cached(self) -> bool {
+        matches!(
+            self,
+            Self::Balance
+                | Self::History
+                | Self::UserRecharges
+                | Self::Data
+                | Self::Search
+                | Self::TripsTotal
+                | Self::TripsByLocality
+                | Self::Revenue
+                | Self::RevenueByLocality
+                | Self::Stations
+                | Self::Arrivals
+                | Self::Trip
+        )
+    }
+
     pub(crate) fn index(self) -> usize {
         self as usize
     }

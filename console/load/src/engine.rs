@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -36,7 +36,7 @@ pub(crate) struct Engine {
     pub desk: Desk,
     pub in_flight: AtomicU32,
     pub connects: AtomicU64,
-    deck: Deck,
+    deck: RwLock<Deck>,
     seen: Mutex<Seen>,
     gate: Mutex<Gate>,
     keys: AtomicU64,
@@ -77,12 +77,12 @@ impl Engine {
             target,
             started_at,
             mode: Mutex::new(options.mode),
-            meter: Mutex::new(Meter::new()),
+            meter: Mutex::new(Meter::along(options.profile, options.time_limit)),
             tokens,
             desk: Desk::default(),
             in_flight: AtomicU32::new(0),
             connects: AtomicU64::new(0),
-            deck: Deck::new(options.mix.clone(), options.population.clone()),
+            deck: RwLock::new(Deck::new(options.mix.clone(), options.population.clone())),
             seen: Mutex::default(),
             gate: Mutex::new(Gate::new(options.rate_cap)),
             keys: AtomicU64::new(0),
@@ -165,7 +165,7 @@ impl Engine {
             let patience = engine.options.patience;
             let expired = match due {
                 Some(at) => {
-                    let call = engine.deck.draw(&mut rng, &mut engine.seen());
+                    let call = engine.deck().draw(&mut rng, &mut engine.seen());
                     engine.desk.offer(
                         Due {
                             call,
@@ -185,7 +185,8 @@ impl Engine {
                 }
             }
         };
-        match Pacer::start(origin, schedule, rate, self.options.seed, ring) {
+        let course = (self.options.profile, self.options.time_limit);
+        match Pacer::start(origin, course, schedule, rate, self.options.seed, ring) {
             Ok((pacer, thread)) => {
                 // The rate may have been set meanwhile.
                 if let Mode::Open { rate, .. } = *self.mode() {
@@ -220,6 +221,12 @@ impl Engine {
         if let Some(pacer) = self.pacer.get() {
             pacer.set_rate(wanted);
         }
+    }
+
+    /// Other calls from now on; what is due already stays as it is.
+    pub fn set_mix(&self, mix: crate::Mix) {
+        let deck = Deck::new(mix, self.options.population.clone());
+        *self.deck.write().unwrap_or_else(PoisonError::into_inner) = deck;
     }
 
     pub fn set_connections(self: &Arc<Self>, wanted: u32) {
@@ -298,7 +305,7 @@ impl Engine {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let call = self.deck.draw(rng, &mut self.seen());
+        let call = self.deck().draw(rng, &mut self.seen());
         Due {
             call,
             at: self.now(),
@@ -377,6 +384,10 @@ impl Engine {
 
     pub fn mode(&self) -> MutexGuard<'_, Mode> {
         self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deck(&self) -> RwLockReadGuard<'_, Deck> {
+        self.deck.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {

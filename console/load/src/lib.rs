@@ -22,6 +22,7 @@ mod options;
 mod outcome;
 mod pace;
 mod pacer;
+mod profile;
 pub mod raw;
 mod report;
 mod table;
@@ -37,6 +38,7 @@ pub use freshness::{Freshness, FreshnessOptions, History, Judgement, Violation, 
 pub use journal::{Journal, Outcome, Write};
 pub use mix::{Mix, Population};
 pub use options::{Credentials, Mode, Options, Schedule};
+pub use profile::Profile;
 pub use report::{
     CacheCount, CallReport, Generator, Latencies, Latency, Report, Second, Snapshot, State,
     Statuses, Totals, Window,

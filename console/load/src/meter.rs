@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::histogram::Histogram;
-use crate::{CacheCount, CallReport, Kind, Latencies, Latency, Second, Statuses, Totals, Window};
+use crate::{
+    CacheCount, CallReport, Kind, Latencies, Latency, Profile, Second, Statuses, Totals, Window,
+};
 
 /// Full seconds that the window covers.
 const WINDOW: usize = 10;
@@ -89,11 +91,20 @@ pub(crate) struct Meter {
     window: VecDeque<Slice>,
     series: VecDeque<Second>,
     rate: f64,
+    profile: Profile,
+    /// How long the run is to last.
+    whole: Duration,
     pub last_error: Option<String>,
 }
 
 impl Meter {
+    #[cfg(test)]
     pub fn new() -> Self {
+        Self::along(Profile::Constant, Duration::MAX)
+    }
+
+    /// For a run that follows a profile over `whole`.
+    pub fn along(profile: Profile, whole: Duration) -> Self {
         Self {
             totals: Totals::default(),
             corrected: Histogram::fine(),
@@ -109,6 +120,8 @@ impl Meter {
             window: VecDeque::with_capacity(WINDOW),
             series: VecDeque::new(),
             rate: 0.0,
+            profile,
+            whole,
             last_error: None,
         }
     }
@@ -206,7 +219,11 @@ impl Meter {
         }
         self.series.push_back(Second {
             second: self.second,
-            rate: self.rate,
+            rate: self.rate
+                * self.profile.part(
+                    Duration::from_millis(u64::from(self.second) * 1_000 + 500),
+                    self.whole,
+                ),
             started: totals.started,
             answered: totals.answered,
             errors: totals.errors(),

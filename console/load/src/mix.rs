@@ -54,6 +54,46 @@ impl Mix {
         mix
     }
 
+    /// The mixes that have a name, and what each is for.
+    pub const NAMED: [(&str, &str); 8] = [
+        ("contract", "a working day: nine reads for each write"),
+        ("reads", "the working day without its writes"),
+        ("writes", "the working day without its reads"),
+        ("cached", "reads that the cache may answer"),
+        ("uncached", "reads that it never answers"),
+        ("cards", "balances, histories and recharges"),
+        ("tutoring", "search, book, look whether it was confirmed"),
+        ("tasks", "long tasks, and asking how they are"),
+    ];
+
+    /// The mix of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let only = |wanted: fn(Kind) -> bool| {
+            let mut mix = Self::contract();
+            for kind in Kind::ALL.into_iter().filter(|kind| !wanted(*kind)) {
+                mix.weights[kind.index()] = 0;
+            }
+            mix
+        };
+        Some(match name {
+            "contract" => Self::contract(),
+            "reads" => Self::reads(),
+            "writes" => only(Kind::is_write),
+            "cached" => only(Kind::is_cached),
+            "uncached" => only(|kind| {
+                matches!(
+                    kind,
+                    Kind::UsersCount | Kind::UsersActive | Kind::UsersLatest | Kind::Process
+                )
+            }),
+            "cards" => Self::of(&[(Kind::Balance, 6), (Kind::History, 2), (Kind::Recharge, 2)]),
+            "tutoring" => Self::of(&[(Kind::Search, 20), (Kind::Book, 2), (Kind::Booking, 5)]),
+            "tasks" => Self::of(&[(Kind::LongTask, 1), (Kind::Task, 4)]),
+            _ => return None,
+        })
+    }
+
     /// One kind of call.
     #[must_use]
     pub fn only(kind: Kind) -> Self {
@@ -106,15 +146,29 @@ impl Mix {
     }
 }
 
-/// Written as `balance=3,recharge=1`, or one of `contract`, `reads`.
+/// As it is read: a name where it has one, weights otherwise.
+impl std::fmt::Display for Mix {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut named = Self::NAMED.iter().map(|(name, _)| *name);
+        if let Some(name) = named.find(|name| Self::named(name).as_ref() == Some(self)) {
+            return out.write_str(name);
+        }
+        let weights = Kind::ALL.into_iter().map(|kind| (kind, self.weight(kind)));
+        for (index, (kind, weight)) in weights.filter(|(_, weight)| *weight > 0).enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(out, "{comma}{}={weight}", kind.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// Written as `balance=3,recharge=1`, or as one of [`Mix::NAMED`].
 impl std::str::FromStr for Mix {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "contract" => return Ok(Self::contract()),
-            "reads" => return Ok(Self::reads()),
-            _ => {}
+        if let Some(mix) = Self::named(text) {
+            return Ok(mix);
         }
         let refuse = |reason| Error::Option {
             option: "mix",
@@ -132,8 +186,10 @@ impl std::str::FromStr for Mix {
                 .find(|kind| kind.name() == name)
                 .ok_or_else(|| {
                     let names: Vec<_> = Kind::ALL.into_iter().map(Kind::name).collect();
+                    let mixes: Vec<_> = Self::NAMED.iter().map(|(name, _)| *name).collect();
                     refuse(format!(
-                        "{name:?} is no call; there are contract, reads, {}",
+                        "{name:?} is no call; there are the mixes {} and the calls {}",
+                        mixes.join(", "),
                         names.join(", ")
                     ))
                 })?;
@@ -368,6 +424,18 @@ mod tests {
                 (1..=100).contains(&card) && (1000..=200_000).contains(&amount) && amount % 50 == 0
             );
         }
+    }
+
+    #[test]
+    fn mixes_are_printed_as_they_are_read() {
+        for (name, _) in Mix::NAMED {
+            let mix: Mix = name.parse().unwrap();
+            assert!(!mix.is_empty(), "{name}");
+            assert_eq!(mix.to_string(), name);
+        }
+        let mix: Mix = "recharge=1, balance=3".parse().unwrap();
+        assert_eq!(mix.to_string(), "balance=3,recharge=1");
+        assert_eq!(mix.to_string().parse::<Mix>().unwrap(), mix);
     }
 
     #[test]

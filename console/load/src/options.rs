@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Journal, Mix, Population, Target};
+use crate::{Error, Journal, Mix, Population, Profile, Target};
 
 /// The longest a run may last.
 pub const LONGEST: Duration = Duration::from_hours(24);
@@ -17,6 +17,8 @@ pub struct Options {
     /// Whether the target may be another machine.
     pub allow_remote: bool,
     pub mode: Mode,
+    /// Open loop: how the rate changes over the time limit; [`Mode::Open`] says the highest.
+    pub profile: Profile,
     /// Which calls, in which proportions.
     pub mix: Mix,
     /// Which cards, users, routes, tutors the calls are about.
@@ -50,6 +52,7 @@ impl Options {
             target: target.into(),
             allow_remote: false,
             mode: Mode::Closed { connections: 8 },
+            profile: Profile::Constant,
             mix: Mix::contract(),
             population: Population::default(),
             time_limit: Duration::from_mins(10),
@@ -104,6 +107,9 @@ impl Options {
                 );
             }
             Mode::Closed { .. } | Mode::Open { .. } => {}
+        }
+        if self.profile != Profile::Constant && matches!(self.mode, Mode::Closed { .. }) {
+            return refuse("profile", "a closed loop has no rate that could change");
         }
         if self.mix.is_empty() {
             return refuse("mix", "must give at least one call a weight");

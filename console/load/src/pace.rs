@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use crate::Schedule;
+use crate::{Profile, Schedule};
 
 /// Due times, one after the other, all counted from the start of the run.
 #[derive(Debug)]
 pub(crate) struct Pace {
     schedule: Schedule,
+    profile: Profile,
+    /// How long the run is to last.
+    whole: Duration,
     rate: f64,
     /// The due time before the next one, or the moment the rate last changed.
     last: Duration,
@@ -18,8 +21,21 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub fn new(schedule: Schedule, rate: f64, rng: &mut impl Rng) -> Self {
+        Self::along(Profile::Constant, Duration::MAX, schedule, rate, rng)
+    }
+
+    /// The rate follows a profile over `whole`; `rate` is its highest.
+    pub fn along(
+        profile: Profile,
+        whole: Duration,
+        schedule: Schedule,
+        rate: f64,
+        rng: &mut impl Rng,
+    ) -> Self {
         let mut pace = Self {
             schedule,
+            profile,
+            whole,
             rate,
             last: Duration::ZERO,
             next: None,
@@ -61,12 +77,31 @@ impl Pace {
         if self.rate <= 0.0 {
             return None;
         }
-        let seconds = match self.schedule {
-            Schedule::Constant => 1.0 / self.rate,
+        // How many requests' worth of the rate must pass.
+        let mut wanted = match self.schedule {
+            Schedule::Constant => 1.0,
             // 1 − u is in (0, 1], where the logarithm is finite.
-            Schedule::Poisson => -(1.0 - rng.random::<f64>()).ln() / self.rate,
+            Schedule::Poisson => -(1.0 - rng.random::<f64>()).ln(),
         };
-        Some(last + Duration::from_secs_f64(seconds.min(1e6)))
+        let mut at = last;
+        loop {
+            let stretch = self.profile.stretch(at, self.whole);
+            let (rate, slope) = (self.rate * stretch.part, self.rate * stretch.slope);
+            let span = stretch.until.saturating_sub(at).as_secs_f64();
+            let within = span * (rate + slope * span / 2.0);
+            if within >= wanted {
+                // The root of rate·t + slope·t²/2 = wanted, in the form that does not cancel.
+                let root = (rate * rate + 2.0 * slope * wanted).max(0.0).sqrt();
+                let seconds = 2.0 * wanted / (rate + root);
+                return Some(at + Duration::from_secs_f64(seconds.min(1e6)));
+            }
+            // Nothing is due after the end; only a profile that pauses gets here.
+            if stretch.until >= self.whole {
+                return None;
+            }
+            wanted -= within;
+            at = stretch.until;
+        }
     }
 }
 
@@ -142,6 +177,44 @@ mod tests {
             (0.9..1.1).contains(&(variance.sqrt() / mean)),
             "an exponential's deviation equals its mean"
         );
+    }
+
+    #[test]
+    fn a_profile_sets_how_many_are_due_when() {
+        let minute = Duration::from_mins(1);
+        for (schedule, slack) in [(Schedule::Constant, 2), (Schedule::Poisson, 250)] {
+            for (profile, expected) in [
+                (Profile::Constant, [1500, 1500, 1500, 1500]),
+                (Profile::Ramp, [187, 563, 937, 1313]),
+                (Profile::Spike, [300, 780, 780, 300]),
+                (Profile::Burst, [300, 300, 300, 300]),
+                (Profile::Soak, [1350, 1500, 1500, 1500]),
+            ] {
+                let mut rng = rng();
+                let mut pace = Pace::along(profile, minute, schedule, 100.0, &mut rng);
+                for (quarter, expected) in (1..).zip(expected) {
+                    let due = count(&mut pace, minute / 4 * quarter, &mut rng);
+                    assert!(
+                        due.abs_diff(expected) <= slack,
+                        "{profile} {quarter}: {due}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_rate_keeps_the_profile() {
+        let mut rng = rng();
+        let minute = Duration::from_mins(1);
+        let mut pace = Pace::along(Profile::Burst, minute, Schedule::Constant, 100.0, &mut rng);
+        assert_eq!(count(&mut pace, Duration::from_secs(3), &mut rng), 100);
+        pace.set_rate(Duration::from_secs(3), 10.0, &mut rng);
+        let silent = count(&mut pace, Duration::from_millis(4_999), &mut rng);
+        // One that the old rate had made due at the end of the burst keeps its place at most.
+        assert!(silent <= 1, "{silent}");
+        let burst = count(&mut pace, Duration::from_secs(9), &mut rng);
+        assert!((9..=11).contains(&burst), "{burst}");
     }
 
     #[test]

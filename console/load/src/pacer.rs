@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::pace::Pace;
-use crate::{Error, Schedule};
+use crate::{Error, Profile, Schedule};
 
 /// Between two looks at the schedule when requests are due faster than this; each look costs a switch of
 /// threads, which the system under test would have to pay for.
@@ -33,13 +33,14 @@ impl Pacer {
     /// Starts the clock. `ring` is called on its thread with each due time, and with none now and then.
     pub fn start(
         origin: Instant,
+        (profile, whole): (Profile, Duration),
         schedule: Schedule,
         rate: f64,
         seed: u64,
         mut ring: impl FnMut(Option<Duration>) + Send + 'static,
     ) -> Result<(Self, std::thread::JoinHandle<()>), Error> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let pace = Pace::new(schedule, rate, &mut rng);
+        let pace = Pace::along(profile, whole, schedule, rate, &mut rng);
         let shared = Arc::new((
             Mutex::new(Plan {
                 pace,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Kind, Mode};
+use crate::{Kind, Mode, Profile};
 
 /// Where a run is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Report {
     pub started_at: String,
     pub elapsed_seconds: f64,
     pub mode: Mode,
+    /// How the rate of an open loop changed over the run, and the version of what that name means.
+    pub profile: Profile,
+    pub profile_version: u32,
     pub seed: u64,
     pub totals: Totals,
     /// Answered requests per second, over the whole run.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::{Error, Generator, Options, Report, Snapshot, State};
+use crate::{Error, Generator, Mix, Options, Report, Snapshot, State};
 
 /// A lag of the generator above this (99th percentile, in microseconds) makes a report doubtful.
 const LAG: u64 = 20_000;
@@ -37,6 +37,21 @@ impl Handle {
     /// Requests per second from now on, at most the cap; zero pauses. Only an open loop has a rate.
     pub fn set_rate(&self, rate: f64) {
         self.engine.set_rate(rate);
+    }
+
+    /// Other calls from now on.
+    ///
+    /// # Errors
+    /// When no call has a weight.
+    pub fn set_mix(&self, mix: Mix) -> Result<(), Error> {
+        if mix.is_empty() {
+            return Err(Error::Option {
+                option: "mix",
+                reason: "must give at least one call a weight".to_owned(),
+            });
+        }
+        self.engine.set_mix(mix);
+        Ok(())
     }
 
     /// Connections from now on, 1 to 10,000. Those too many leave after their current request.
@@ -105,6 +120,8 @@ impl Handle {
                 .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             elapsed_seconds: elapsed.as_secs_f64(),
             mode: *engine.mode(),
+            profile: engine.options.profile,
+            profile_version: crate::Profile::VERSION,
             seed: engine.options.seed,
             totals,
             rate: totals.answered as f64 / elapsed.as_secs_f64().max(1e-3),

@@ -1,6 +1,7 @@
 //! The wire: keeps a reader on every instance of the lab and sends what they find as updates. Knows no screen.
 
 mod act;
+mod details;
 mod logs;
 mod prometheus;
 mod scrape;
@@ -9,7 +10,7 @@ mod stream;
 pub mod topology;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -21,11 +22,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use act::Desk;
-pub use act::Rights;
 use logs::Sink;
 use topology::{Lab, Resolved, TopologySource};
 
-use crate::state::{Update, action::Command, logs::Line};
+use actions::{Rights, Supervise};
+
+use crate::state::{Command, Update, details::Topic, logs::Line};
 
 /// Updates that may wait for the model.
 const UPDATES: usize = 256;
@@ -44,6 +46,8 @@ pub struct Wire {
     /// Log lines dropped since it was last taken.
     pub dropped: Arc<AtomicU64>,
     pub commands: mpsc::Sender<Command>,
+    /// What is asked for because somebody looks at it.
+    pub wanted: watch::Sender<BTreeSet<Topic>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -53,6 +57,7 @@ impl Wire {
     pub fn start(
         source: TopologySource,
         rights: Rights,
+        supervisor: Option<Arc<dyn Supervise>>,
         stop: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
         let (updates, updates_received) = mpsc::channel(UPDATES);
@@ -78,13 +83,17 @@ impl Wire {
         };
         let watching = watch_topology(source, readers, lab);
         tasks.spawn(until(stop.clone(), watching));
+        let (wanted, wanted_seen) = watch::channel(BTreeSet::new());
+        let asking = details::watch(http.clone(), lab_seen.clone(), wanted_seen, updates.clone());
+        tasks.spawn(until(stop.clone(), asking));
         let desk = Desk {
             http,
             lab: lab_seen,
             rights,
+            supervisor,
             updates,
             tasks: tasks.clone(),
-            client: None,
+            levers: None,
             traffic: None,
         };
         tasks.spawn(until(stop.clone(), desk.run(commands_received)));
@@ -93,6 +102,7 @@ impl Wire {
             lines: lines_received,
             dropped,
             commands,
+            wanted,
             tasks,
             stop,
         })
@@ -178,7 +188,7 @@ async fn watch_topology(
                 problem = None;
                 readers.follow(&found);
                 let update = Update::Topology {
-                    public_url: found.public_url.clone(),
+                    public_url: found.levers.public_url.clone(),
                     places: found.places.clone(),
                 };
                 lab.send_replace(Some(found));

@@ -97,7 +97,7 @@ async fn info(client: &reqwest::Client, admin: &str) -> Result<Info, Reason> {
     })
 }
 
-async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Reason> {
+pub(super) async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Reason> {
     let response = client.get(url).send().await.map_err(|e| reason(&e))?;
     if !response.status().is_success() {
         return Err(Reason::Status(response.status().as_u16()));

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::state::{State, instance::Status};
+use crate::state::{State, instance::Status, intent::Intent};
 
 const METRICS: &str =
     "process_start_time_seconds 1\nrecarga_http_requests_total{status=\"200\"} 5\n";
@@ -96,11 +96,11 @@ async fn an_instance_is_followed_through_its_death_and_return() {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(serve(listener));
     let rights = Rights {
-        operator_password: None,
         allow_remote: false,
+        ..Rights::default()
     };
     let source = TopologySource::Path(folder.path().join("topology.json"));
-    let mut wire = Wire::start(source, rights, CancellationToken::new()).unwrap();
+    let mut wire = Wire::start(source, rights, None, CancellationToken::new()).unwrap();
     let mut state = State::default();
 
     until_it_holds(&mut wire, &mut state, |state| {
@@ -138,28 +138,24 @@ async fn an_instance_is_followed_through_its_death_and_return() {
 async fn an_action_without_a_lab_fails_with_words() {
     let folder = tempfile::tempdir().unwrap();
     let rights = Rights {
-        operator_password: None,
         allow_remote: false,
+        ..Rights::default()
     };
     let source = TopologySource::Path(folder.path().join("topology.json"));
-    let mut wire = Wire::start(source, rights, CancellationToken::new()).unwrap();
+    let mut wire = Wire::start(source, rights, None, CancellationToken::new()).unwrap();
     let mut state = State::default();
-    for (action, what) in [
-        (crate::state::action::Action::Recharge, "recharge failed"),
-        (crate::state::action::Action::Burst, "burst failed"),
-        (
-            crate::state::action::Action::ToggleTraffic,
-            "traffic failed",
-        ),
-    ] {
-        let command = state.act(action).unwrap();
-        wire.commands.send(command).await.unwrap();
+    for intent in [Intent::Recharge, Intent::Burst, Intent::ToggleTraffic] {
+        state.intend(intent);
+        for command in state.take_commands() {
+            wire.commands.send(command).await.unwrap();
+        }
         until_it_holds(&mut wire, &mut state, |state| {
             state
                 .notice()
-                .is_some_and(|notice| notice.text.starts_with(what))
+                .is_some_and(|notice| notice.text == "where the lab is, is not known yet")
         })
         .await;
+        state.intend(Intent::Close);
     }
     until_it_holds(&mut wire, &mut state, |state| !state.traffic.is_on()).await;
     wire.close().await;

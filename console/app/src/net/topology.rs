@@ -49,6 +49,8 @@ impl TopologySource {
 pub struct Names {
     pub public_url: String,
     pub cache_url: String,
+    pub queue_url: String,
+    pub worker_url: String,
     /// The port of every instance's admin surface.
     pub admin_port: u16,
 }
@@ -58,6 +60,8 @@ impl Default for Names {
         Self {
             public_url: "http://balancer:8000".into(),
             cache_url: "http://cache:5004".into(),
+            queue_url: "http://queue:5006".into(),
+            worker_url: "http://worker:5005".into(),
             admin_port: 9000,
         }
     }
@@ -66,9 +70,9 @@ impl Default for Names {
 /// A lab, in the console's words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lab {
-    pub public_url: String,
-    pub cache_url: String,
     pub places: Vec<Place>,
+    /// The same lab as those who act on it see it.
+    pub levers: actions::Lab,
 }
 
 pub fn from_file(path: &Path) -> Result<Lab, String> {
@@ -91,9 +95,8 @@ pub fn from_file(path: &Path) -> Result<Lab, String> {
         })
         .collect();
     Ok(Lab {
-        public_url: topology.public_url,
-        cache_url: topology.cache_url,
         places,
+        levers: actions::Lab::from(&topology),
     })
 }
 
@@ -116,7 +119,7 @@ impl Resolved {
         if self.addresses.is_empty() {
             return Err("no service's name resolves here".into());
         }
-        let places = self
+        let places: Vec<Place> = self
             .addresses
             .iter()
             .flat_map(|(role, addresses)| addresses.iter().map(move |address| (role, address)))
@@ -129,10 +132,26 @@ impl Resolved {
                 supervised: Supervised::Unknown,
             })
             .collect();
+        let instances = places
+            .iter()
+            .map(|place| actions::Place {
+                role: place.role.name().to_owned(),
+                name: place.name.clone(),
+                listen: None,
+                admin: place.admin.clone(),
+                running: true,
+            })
+            .collect();
         Ok(Lab {
-            public_url: names.public_url.clone(),
-            cache_url: names.cache_url.clone(),
             places,
+            levers: actions::Lab {
+                public_url: names.public_url.clone(),
+                cache_url: names.cache_url.clone(),
+                queue_url: names.queue_url.clone(),
+                worker_url: names.worker_url.clone(),
+                instances,
+                supervised: true,
+            },
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     State,
     instance::{Instance, Role, Status},
-    overview::Store,
+    overview::{STORES, Store},
     sample::Gauge,
 };
 
@@ -38,7 +38,7 @@ impl State {
         if let Some(problem) = &self.topology_problem {
             say(Severity::Critical, format!("topology: {problem}"));
         }
-        for (name, gauge) in [("PostgreSQL", Gauge::PostgresUp), ("Redis", Gauge::RedisUp)] {
+        for (name, gauge) in STORES {
             if let Store::Away { failing, users } = self.store(&gauge) {
                 say(
                     Severity::Critical,
@@ -47,25 +47,29 @@ impl State {
             }
         }
         // A store that is away makes its users not ready: told once is enough.
-        let told: Vec<&str> = [("postgres", Gauge::PostgresUp), ("redis", Gauge::RedisUp)]
-            .into_iter()
-            .filter(|(_, gauge)| matches!(self.store(gauge), Store::Away { .. }))
-            .map(|(check, _)| check)
-            .collect();
+        let told: Vec<&str> = [
+            ("postgres", Gauge::PostgresUp),
+            ("redis", Gauge::RedisUp),
+            ("queue", Gauge::QueueRedisUp),
+        ]
+        .into_iter()
+        .filter(|(_, gauge)| matches!(self.store(gauge), Store::Away { .. }))
+        .map(|(check, _)| check)
+        .collect();
         let mut starting = 0;
         for instance in &self.instances {
-            if matches!(instance.status(self.now), Status::NotReady(check) if told.contains(&check.as_str()))
+            if matches!(instance.status(self.at()), Status::NotReady(check) if told.contains(&check.as_str()))
             {
                 continue;
             }
-            let up = instance.status(self.now) == Status::Up;
+            let up = instance.status(self.at()) == Status::Up;
             if up && instance.place.role == Role::Gateway && self.share(instance).is_left_out() {
                 alerts.push(Alert {
                     severity: Severity::Warning,
                     text: format!("{} left out by the balancer", instance.name()),
                 });
             }
-            let faults = instance.faults(self.now);
+            let faults = instance.faults(self.at());
             if faults > 0 {
                 let s = if faults == 1 { "" } else { "s" };
                 alerts.push(Alert {
@@ -91,9 +95,9 @@ impl State {
 
     fn one(&self, instance: &Instance) -> Result<Option<Alert>, Starting> {
         let name = instance.name();
-        let (severity, text) = match instance.status(self.now) {
+        let (severity, text) = match instance.status(self.at()) {
             Status::Up => {
-                return Ok(instance.returned(self.now).map(|down| Alert {
+                return Ok(instance.returned(self.at()).map(|down| Alert {
                     severity: Severity::Notice,
                     text: format!("{name} back after {}", age(down.as_secs().max(1))),
                 }));

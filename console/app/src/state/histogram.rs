@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-/// Counts per bucket, keyed by the bucket's upper bound in seconds. Not cumulative, so merging is plain addition.
+/// Counts per bucket, with the bucket's upper bound in seconds. Not cumulative, so merging is plain addition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
-    // Non-negative floats sort by their bits; infinity comes last.
-    buckets: BTreeMap<u64, u64>,
+    /// Non-negative floats sort by their bits; infinity comes last.
+    buckets: Vec<(u64, u64)>,
 }
 
 /// Percentiles of one window, in seconds, with the number of samples they stand on.
@@ -34,24 +34,51 @@ impl Histogram {
     }
 
     pub fn samples(&self) -> u64 {
-        self.buckets.values().sum()
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Every bucket: its upper bound in seconds, and its count.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        self.buckets
+            .iter()
+            .map(|&(bound, count)| (f64::from_bits(bound), count))
     }
 
     pub fn merge(&mut self, other: &Self) {
-        for (&bound, &count) in &other.buckets {
-            let own = self.buckets.entry(bound).or_default();
-            *own = own.saturating_add(count);
+        if self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+            return;
+        }
+        let mut own = std::mem::take(&mut self.buckets).into_iter().peekable();
+        let mut others = other.buckets.iter().copied().peekable();
+        loop {
+            let next = match (own.peek(), others.peek()) {
+                (Some(a), Some(b)) if a.0 == b.0 => {
+                    let sum = (a.0, a.1.saturating_add(b.1));
+                    (own.next(), others.next());
+                    sum
+                }
+                (Some(a), Some(b)) if a.0 > b.0 => others.next().expect("it was seen"),
+                (Some(_), _) => own.next().expect("it was seen"),
+                (None, Some(_)) => others.next().expect("it was seen"),
+                (None, None) => return,
+            };
+            self.buckets.push(next);
         }
     }
 
     /// What was added since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
+        let mut before = earlier.buckets.iter().peekable();
         let buckets = self
             .buckets
             .iter()
-            .map(|(bound, &count)| {
-                let before = earlier.buckets.get(bound).copied().unwrap_or(0);
-                (*bound, count.saturating_sub(before))
+            .map(|&(bound, count)| {
+                while before.next_if(|(other, _)| *other < bound).is_some() {}
+                let had = before
+                    .next_if(|(other, _)| *other == bound)
+                    .map_or(0, |(_, had)| *had);
+                (bound, count.saturating_sub(had))
             })
             .collect();
         Self { buckets }
@@ -67,7 +94,7 @@ impl Histogram {
         let rank = (quantile * total as f64).max(f64::MIN_POSITIVE);
         let mut seen = 0.0;
         let mut lower = 0.0;
-        for (&bits, &count) in &self.buckets {
+        for &(bits, count) in &self.buckets {
             let upper = f64::from_bits(bits);
             let count = count as f64;
             if count > 0.0 && seen + count >= rank {

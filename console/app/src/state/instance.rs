@@ -1,10 +1,15 @@
 //! One service process as seen from outside: where it is, when it last answered, and what that makes it.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, mem,
+    time::Duration,
+};
 
 use super::{
     Moment,
     history::History,
+    lens::Lens,
     sample::{Counter, Gauge, Sample},
 };
 
@@ -157,6 +162,9 @@ struct Failing {
     times: u32,
 }
 
+/// Changes of status that are remembered.
+const MOST_LIVES: usize = 256;
+
 /// What an instance is to an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -174,6 +182,20 @@ pub enum Status {
     },
 }
 
+impl Status {
+    /// Its word, for those who cannot see a glyph.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::NotReady(_) => "not ready",
+            Self::Draining => "draining",
+            Self::Stale(_) => "stale",
+            Self::Down { .. } => "down",
+        }
+    }
+}
+
 /// One process: place, contact, history.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -185,6 +207,10 @@ pub struct Instance {
     restarting: Option<Moment>,
     /// When it was back last, and how long it had been down.
     returned: Option<(Moment, Duration)>,
+    /// What it has been, from when on; the newest last.
+    lives: VecDeque<(Moment, Status)>,
+    /// Until when that is known.
+    remembered: Moment,
     pub info: Info,
     pub history: History,
 }
@@ -198,6 +224,8 @@ impl Instance {
             failing: None,
             restarting: None,
             returned: None,
+            lives: VecDeque::new(),
+            remembered: now,
             info: Info::default(),
             history: History::default(),
         }
@@ -243,7 +271,44 @@ impl Instance {
         failing.times += 1;
     }
 
-    pub fn status(&self, now: Moment) -> Status {
+    /// Writes down what it is now; what it was and became, if that changed.
+    pub fn remember(&mut self, now: Moment) -> Option<(Option<Status>, Status)> {
+        self.remembered = now;
+        let status = self.present(now);
+        let last = self.lives.back().map(|(_, last)| last);
+        if last.is_some_and(|last| mem::discriminant(last) == mem::discriminant(&status)) {
+            return None;
+        }
+        let before = last.cloned();
+        if self.lives.len() == MOST_LIVES {
+            self.lives.pop_front();
+        }
+        self.lives.push_back((now, status.clone()));
+        Some((before, status))
+    }
+
+    /// What it is, or was: `at` may be in the past.
+    pub fn status(&self, at: Moment) -> Status {
+        if at + Duration::from_millis(1_500) >= self.remembered {
+            return self.present(at);
+        }
+        let life = self.lives.iter().rev().find(|(since, _)| *since <= at);
+        match life {
+            Some((since, Status::Down { reason, .. })) => Status::Down {
+                since: at.saturating_sub(*since),
+                reason: *reason,
+            },
+            Some((_, status)) => status.clone(),
+            None => Status::Starting,
+        }
+    }
+
+    /// Since when it is what it is.
+    pub fn since(&self) -> Option<Moment> {
+        self.lives.back().map(|(since, _)| *since)
+    }
+
+    fn present(&self, now: Moment) -> Status {
         if self.place.supervised == Supervised::Stopped {
             return Status::Down {
                 since: now.saturating_sub(self.last_seen.unwrap_or(self.first_known)),
@@ -328,16 +393,25 @@ impl Instance {
         }
     }
 
-    /// Growth per second over the window, if the data is fresh.
-    pub fn rate(&self, counter: &Counter, now: Moment) -> Option<f64> {
-        self.is_fresh(now)
-            .then(|| self.history.rate(counter))
+    /// Growth per second over the lens' window, if the data is fresh.
+    pub fn rate(&self, counter: &Counter, lens: Lens) -> Option<f64> {
+        self.is_fresh(lens.at)
+            .then(|| self.history.rate(counter, lens))
             .flatten()
     }
 
-    /// A gauge, if the data is fresh.
-    pub fn gauge(&self, gauge: &Gauge, now: Moment) -> Option<f64> {
-        self.is_fresh(now).then(|| self.gauge_now(gauge)).flatten()
+    /// How much a counter grew over the lens' window, if the data is fresh.
+    pub fn grown(&self, counter: &Counter, lens: Lens) -> Option<f64> {
+        self.is_fresh(lens.at)
+            .then(|| self.history.grown(counter, lens))
+            .flatten()
+    }
+
+    /// A gauge at a moment, if the data is fresh.
+    pub fn gauge(&self, gauge: &Gauge, at: Moment) -> Option<f64> {
+        self.is_fresh(at)
+            .then(|| self.history.gauge_at(gauge, at))
+            .flatten()
     }
 
     fn gauge_now(&self, gauge: &Gauge) -> Option<f64> {
@@ -456,8 +530,37 @@ mod tests {
                 of(&[(Counter::Requests, f64::from(second))], &[]),
             );
         }
-        assert_eq!(gateway.rate(&Counter::Requests, at(2)), Some(1.0));
-        assert_eq!(gateway.rate(&Counter::Requests, at(20)), None);
+        let lens = |second| Lens {
+            at: at(second),
+            window: super::super::lens::NOW,
+        };
+        assert_eq!(gateway.rate(&Counter::Requests, lens(2)), Some(1.0));
+        assert_eq!(gateway.rate(&Counter::Requests, lens(20)), None);
+    }
+
+    #[test]
+    fn what_it_was_is_remembered() {
+        let mut gateway = instance(None);
+        for second in 1..=9 {
+            gateway.answered(at(second), Sample::default());
+            gateway.remember(at(second));
+        }
+        gateway.failed(at(10), Reason::Refused);
+        let change = gateway.remember(at(10));
+        assert!(matches!(
+            change,
+            Some((Some(Status::Up), Status::Down { .. }))
+        ));
+        for second in 11..=15 {
+            assert_eq!(gateway.remember(at(second)), None);
+        }
+        assert_eq!(gateway.status(at(5)), Status::Up);
+        let down = |since| Status::Down {
+            since: at(since),
+            reason: Some(Reason::Refused),
+        };
+        assert_eq!(gateway.status(at(12)), down(2));
+        assert_eq!(gateway.status(at(15)), down(5));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::cursor::Filter;
+
 /// Lines kept.
 pub const MOST_LINES: usize = 10_000;
 
@@ -61,21 +63,45 @@ pub struct Line {
 }
 
 impl Line {
+    /// All of it but the time, as filters see it.
+    pub fn whole(&self) -> String {
+        let id = self.request_id.as_deref().unwrap_or("");
+        format!(
+            "{} {} {} {id}",
+            self.level.word(),
+            self.instance,
+            self.message
+        )
+    }
+
     /// `HH:MM:SS` of the timestamp.
     pub fn clock(&self) -> &str {
         self.timestamp.get(11..19).unwrap_or("--:--:--")
     }
 }
 
+/// Where to look from the present place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Earlier,
+    Later,
+}
+
 /// The log ring and what is shown of it.
 #[derive(Debug)]
 pub struct Logs {
     lines: VecDeque<Line>,
+    /// The number of the first line that is kept; lines keep their number.
+    first: u64,
     dropped: u64,
     pub threshold: Level,
-    /// How many shown lines below the pane are hidden because the reader scrolled up; 0 follows.
-    scrolled: usize,
-    /// Lines that arrived since then.
+    pub wrap: bool,
+    filter: Option<Filter>,
+    /// One request over all tiers.
+    request: Option<String>,
+    /// The line that is held in place; none follows the newest.
+    held: Option<u64>,
+    /// Lines to be shown that arrived since then.
     unread: usize,
 }
 
@@ -83,9 +109,13 @@ impl Default for Logs {
     fn default() -> Self {
         Self {
             lines: VecDeque::new(),
+            first: 0,
             dropped: 0,
             threshold: Level::Info,
-            scrolled: 0,
+            wrap: false,
+            filter: None,
+            request: None,
+            held: None,
             unread: 0,
         }
     }
@@ -95,8 +125,9 @@ impl Logs {
     pub fn push(&mut self, line: Line) {
         if self.lines.len() == MOST_LINES {
             self.lines.pop_front();
+            self.first += 1;
         }
-        let shown = line.level >= self.threshold;
+        let shown = self.is_shown(&line);
         // Services send nearly in order: the place is a few lines from the end, if not the end itself.
         let place = self
             .lines
@@ -104,9 +135,11 @@ impl Logs {
             .rposition(|other| other.timestamp <= line.timestamp)
             .map_or(0, |before| before + 1);
         self.lines.insert(place, line);
-        if shown && self.scrolled > 0 {
-            self.scrolled = (self.scrolled + 1).min(MOST_LINES);
-            self.unread += 1;
+        if let Some(held) = &mut self.held {
+            if *held >= self.first + place as u64 {
+                *held += 1;
+            }
+            self.unread += usize::from(shown);
         }
     }
 
@@ -124,21 +157,54 @@ impl Logs {
     }
 
     pub fn is_following(&self) -> bool {
-        self.scrolled == 0
+        self.held.is_none()
     }
 
-    /// The `count` lines to show, oldest first.
+    fn is_shown(&self, line: &Line) -> bool {
+        if let Some(request) = &self.request {
+            return line.request_id.as_deref() == Some(request);
+        }
+        line.level >= self.threshold
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.lets_through(&line.whole()))
+    }
+
+    /// Where the held line is, or the end.
+    fn place(&self) -> usize {
+        match self.held {
+            None => self.lines.len(),
+            Some(held) => {
+                let place = held.saturating_sub(self.first) as usize;
+                (place + 1).min(self.lines.len())
+            }
+        }
+    }
+
+    /// The `count` lines to show, oldest first; the held line is the last of them.
     pub fn visible(&self, count: usize) -> Vec<&Line> {
         let mut lines: Vec<_> = self
             .lines
-            .iter()
+            .range(..self.place())
             .rev()
-            .filter(|line| line.level >= self.threshold)
-            .skip(self.scrolled)
+            .filter(|line| self.is_shown(line))
             .take(count)
             .collect();
         lines.reverse();
         lines
+    }
+
+    /// The line that is held, if one is.
+    pub fn held(&self) -> Option<&Line> {
+        self.held?;
+        self.lines.get(self.place().checked_sub(1)?)
+    }
+
+    /// How many of all lines are shown.
+    pub fn matching(&self) -> (usize, usize) {
+        let shown = self.lines.iter().filter(|line| self.is_shown(line)).count();
+        (shown, self.lines.len())
     }
 
     pub fn cycle_threshold(&mut self) {
@@ -146,25 +212,142 @@ impl Logs {
         self.follow();
     }
 
+    /// As it was typed.
+    pub fn filter_text(&self) -> String {
+        self.filter
+            .as_ref()
+            .map_or_else(String::new, |filter| filter.text().to_owned())
+    }
+
+    /// Shows only what matches: a regular expression against instance, level, message and request id.
+    pub fn set_filter(&mut self, text: &str) {
+        self.filter = Filter::new(text);
+    }
+
     /// Moves up (positive) or down by lines; at the end it follows again.
     pub fn scroll(&mut self, lines: isize) {
-        let shown = self
-            .lines
-            .iter()
-            .filter(|line| line.level >= self.threshold)
-            .count();
-        self.scrolled = self
-            .scrolled
-            .saturating_add_signed(lines)
-            .min(shown.saturating_sub(1));
-        if self.scrolled == 0 {
-            self.unread = 0;
+        let begin = self.place();
+        let steps = lines.unsigned_abs();
+        let shown = |(_, line): &(usize, &Line)| self.is_shown(line);
+        let numbered = self.lines.iter().enumerate();
+        let to = if lines > 0 {
+            // The held line is the last one on show, so it is the first of those gone through.
+            let mut earlier = numbered.take(begin).rev().filter(shown);
+            let mut last = None;
+            for _ in 0..=steps {
+                match earlier.next() {
+                    Some((place, _)) => last = Some(place),
+                    None => break,
+                }
+            }
+            last
+        } else {
+            let mut later = numbered.skip(begin).filter(shown);
+            let found = later
+                .by_ref()
+                .nth(steps.saturating_sub(1))
+                .map(|(place, _)| place);
+            // Arriving at the newest line is following again.
+            found.filter(|_| later.next().is_some())
+        };
+        match to {
+            Some(place) => self.held = Some(self.first + place as u64),
+            None if lines > 0 => {}
+            None => self.follow(),
         }
     }
 
     pub fn follow(&mut self) {
-        self.scrolled = 0;
+        self.held = None;
         self.unread = 0;
+    }
+
+    fn seek(&mut self, direction: Direction, wanted: impl Fn(&Line) -> bool) -> bool {
+        let begin = match self.held {
+            Some(_) => self.place().saturating_sub(1),
+            None => self.lines.len(),
+        };
+        let mut numbered = self.lines.iter().enumerate();
+        let found = match direction {
+            Direction::Earlier => numbered.take(begin).rev().find(|(_, line)| wanted(line)),
+            Direction::Later if self.held.is_none() => None,
+            Direction::Later => numbered.find(|(place, line)| *place > begin && wanted(line)),
+        };
+        let Some((place, _)) = found else {
+            return false;
+        };
+        self.held = Some(self.first + place as u64);
+        true
+    }
+
+    /// Goes to the next error in a direction; from the end, to the first one there is when none is later. False when there is none.
+    pub fn seek_error(&mut self, direction: Direction) -> bool {
+        let request = self.request.clone();
+        let wanted = |line: &Line| {
+            line.level == Level::Error
+                && request
+                    .as_deref()
+                    .is_none_or(|id| line.request_id.as_deref() == Some(id))
+        };
+        if direction == Direction::Later && self.held.is_none() {
+            // From the live end there is nothing later: the oldest error is where the story begins.
+            let place = self.lines.iter().position(wanted);
+            self.held = place.map(|place| self.first + place as u64);
+            return place.is_some();
+        }
+        self.seek(direction, wanted)
+    }
+
+    /// Goes to the next line of the held line's request.
+    pub fn seek_request(&mut self, direction: Direction) -> bool {
+        let Some(id) = self.chosen_request() else {
+            return false;
+        };
+        self.seek(direction, |line| line.request_id.as_deref() == Some(&id))
+    }
+
+    /// Goes to the next line that the filter lets through.
+    pub fn seek_match(&mut self, direction: Direction) {
+        self.scroll(match direction {
+            Direction::Earlier => 1,
+            Direction::Later => -1,
+        });
+    }
+
+    /// The request of the held line, or of the last one on show.
+    fn chosen_request(&self) -> Option<String> {
+        match self.held() {
+            Some(line) => line.request_id.clone(),
+            None => self.visible(1).last()?.request_id.clone(),
+        }
+    }
+
+    /// Shows only the lines of the chosen line's request.
+    pub fn follow_request(&mut self) {
+        if let Some(id) = self.chosen_request() {
+            self.follow_id(&id);
+        }
+    }
+
+    pub fn follow_id(&mut self, id: &str) {
+        self.request = Some(id.to_owned());
+    }
+
+    /// The request that is followed.
+    pub fn request(&self) -> Option<&str> {
+        self.request.as_deref()
+    }
+
+    /// Shows all requests again; false if it did already.
+    pub fn stop_following_request(&mut self) -> bool {
+        self.request.take().is_some()
+    }
+
+    /// The chosen line as text.
+    pub fn chosen_text(&self) -> Option<String> {
+        let chosen = self.visible(1);
+        let line = chosen.last()?;
+        Some(format!("{} {}", line.timestamp, line.whole()))
     }
 }
 
@@ -238,6 +421,56 @@ mod tests {
         logs.scroll(-100);
         assert!(logs.is_following());
         assert_eq!(logs.unread(), 0);
+    }
+
+    #[test]
+    fn one_request_is_followed_over_all_tiers() {
+        let mut logs = Logs::default();
+        for second in 0..30 {
+            logs.push(Line {
+                instance: format!("tier-{}", second % 3),
+                request_id: Some(format!("id-{}", second / 3)),
+                ..line(
+                    second,
+                    if second == 13 {
+                        Level::Error
+                    } else {
+                        Level::Debug
+                    },
+                )
+            });
+        }
+        assert!(
+            logs.seek_error(Direction::Later),
+            "from the end to the first"
+        );
+        assert_eq!(logs.held().unwrap().message, "line 13");
+        assert!(!logs.seek_error(Direction::Later));
+        assert!(logs.seek_request(Direction::Earlier));
+        assert_eq!(logs.held().unwrap().message, "line 12");
+        assert!(!logs.seek_request(Direction::Earlier));
+        logs.follow_request();
+        let shown: Vec<_> = logs.visible(9).iter().map(|l| l.message.clone()).collect();
+        assert_eq!(shown, ["line 12"], "up to the held line");
+        logs.follow();
+        assert_eq!(logs.visible(9).len(), 3);
+        assert!(logs.stop_following_request() && !logs.stop_following_request());
+    }
+
+    #[test]
+    fn filters_include_or_exclude_and_are_counted() {
+        let mut logs = Logs::default();
+        (0..10).for_each(|second| logs.push(line(second, Level::Info)));
+        logs.set_filter("line [0-4]");
+        assert_eq!(logs.matching(), (5, 10));
+        logs.set_filter("!line [0-4]");
+        assert_eq!(logs.visible(99).len(), 5);
+        logs.scroll(2);
+        assert_eq!(logs.held().unwrap().message, "line 7");
+        logs.scroll(-1);
+        assert_eq!(logs.held().unwrap().message, "line 8");
+        logs.scroll(-1);
+        assert!(logs.is_following());
     }
 
     #[test]

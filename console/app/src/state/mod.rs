@@ -1,39 +1,59 @@
 //! The model: what is known of the lab and what the operator is doing. Knows no terminal, no HTTP, no runtime.
 
-pub mod action;
 pub mod alerts;
+pub mod cursor;
+pub mod details;
+pub mod editor;
 pub mod histogram;
 pub mod history;
 pub mod instance;
+pub mod intent;
+pub mod journal;
+pub mod lens;
 pub mod logs;
+pub mod marks;
+mod menu;
+pub mod overlay;
 pub mod overview;
-pub mod ring;
+pub mod palette;
+pub mod panels;
 pub mod sample;
+pub mod series;
+mod steer;
 pub mod traffic;
+pub mod view;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use action::{Action, Command, Overlay};
-use instance::{Info, Instance, Place, Reason};
+use actions::{Action, Answer};
+use chrono::{DateTime, Utc};
+
+use crate::keys::{Chord, Keymap};
+use cursor::Cursor;
+use details::{Details, Topic};
+use instance::{Info, Instance, Place, Reason, Role, Status};
+use journal::{End, Journal};
+use lens::{Lens, NOW, Sight};
 use logs::{Line, Logs};
-use ring::Ring;
-use sample::{Counter, Lookup, Sample};
-use traffic::{Notice, Outcome, Tone, Traffic};
+use marks::{Kind, Marks};
+use overlay::Overlay;
+use overview::Store;
+use sample::{Counter, Gauge, Lookup, Sample};
+use series::{Charts, Series};
+use traffic::{Notice, Tone, Traffic};
+use view::{Panel, View};
 
 /// Time since the console started: monotonic, and passed in.
 pub type Moment = Duration;
 
-/// Over which rates, ratios and percentiles are taken.
-pub const WINDOW: Duration = Duration::from_secs(10);
-
 /// Requests of one burst.
 pub const BURST: u32 = 100;
 
-/// Seconds of history behind the charts.
-const CHART_SECONDS: usize = 300;
-
 /// How long the result of an action is shown.
 const NOTICE_FOR: Duration = Duration::from_secs(12);
+
+/// How long the presenter's audience sees the last keys.
+const KEYS_SHOWN_FOR: Duration = Duration::from_secs(3);
 
 /// News from outside, in the model's own words.
 #[derive(Clone, Debug)]
@@ -57,20 +77,55 @@ pub enum Update {
         admin: String,
         reason: Reason,
     },
-    Outcome(Outcome),
+    /// What came of an action that was asked for under this number.
+    Finished {
+        number: u64,
+        result: Result<Finished, String>,
+    },
+    /// How an action that takes its time is doing.
+    Progress(String),
+    /// What an action would do.
+    Impact {
+        action: Action,
+        impact: Result<String, String>,
+    },
+    Detail {
+        topic: Topic,
+        answer: Result<serde_json::Value, String>,
+    },
     /// How the traffic started here is doing; `None` when there is none any more.
     Traffic(Option<traffic::Seen>),
+    /// Something the console did on this machine: a file written, a text copied.
+    Notice(Notice),
 }
 
-/// One value per second for the charts; `None` where nothing was known.
-#[derive(Debug)]
-pub struct Charts {
-    pub requests: Ring<Option<f64>>,
-    pub errors: Ring<Option<f64>>,
-    /// Of each second's look-ups.
-    pub hits: Ring<Option<f64>>,
-    pub host_cpu: Ring<Option<f64>>,
-    pub queue_depth: Ring<Option<f64>>,
+/// An action that was done.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub text: String,
+    pub undo: Option<Action>,
+    pub answer: Option<Box<Answer>>,
+}
+
+/// What the model asks the world to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Do {
+        number: u64,
+        action: Action,
+    },
+    /// Find out what an action would do.
+    Weigh(Action),
+    Quit,
+    Repaint,
+    Suspend,
+    /// To the terminal's clipboard.
+    Copy(String),
+    Mouse(bool),
+    NextTheme,
+    Theme(String),
+    /// Write the last minutes to this file; its ending says how.
+    Export(std::path::PathBuf),
 }
 
 /// Everything the console knows.
@@ -84,36 +139,113 @@ pub struct State {
     pub charts: Charts,
     pub logs: Logs,
     pub traffic: Traffic,
+    pub details: Details,
+    pub marks: Marks,
+    pub journal: Journal,
+
+    pub view: View,
+    /// The views one came from.
+    trail: Vec<View>,
+    focus: BTreeMap<View, usize>,
+    cursors: BTreeMap<Panel, Cursor>,
+    /// Whether one panel fills the screen.
+    pub expanded: bool,
+    pub sight: Sight,
     pub overlay: Option<Overlay>,
+    pub keymap: Keymap,
+    pub read_only: bool,
+    pub presenter: bool,
+    pub mouse: bool,
+    /// What was typed into the palette, the newest last.
+    typed: Vec<String>,
+    /// Keys that begin a sequence.
+    pending: Vec<Chord>,
+    /// The last keys, for the presenter's audience.
+    pressed: Vec<(Moment, String)>,
+    /// The answer of the last call that was fired from here.
+    pub answer: Option<Box<Answer>>,
+    commands: Vec<Command>,
     notice: Option<(Moment, Notice)>,
     charted_until: Moment,
+    stores: BTreeMap<&'static str, bool>,
+    /// The wall clock at the start, for the journal.
+    started: DateTime<Utc>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        let ring = || Ring::new(CHART_SECONDS);
         Self {
             now: Moment::ZERO,
             public_url: None,
             topology_problem: None,
             instances: Vec::new(),
-            charts: Charts {
-                requests: ring(),
-                errors: ring(),
-                hits: ring(),
-                host_cpu: ring(),
-                queue_depth: ring(),
-            },
+            charts: Charts::default(),
             logs: Logs::default(),
             traffic: Traffic::default(),
+            details: Details::default(),
+            marks: Marks::default(),
+            journal: Journal::default(),
+            view: View::default(),
+            trail: Vec::new(),
+            focus: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            expanded: false,
+            sight: Sight::default(),
             overlay: None,
+            keymap: Keymap::default(),
+            read_only: false,
+            presenter: false,
+            mouse: false,
+            typed: Vec::new(),
+            pending: Vec::new(),
+            pressed: Vec::new(),
+            answer: None,
+            commands: Vec::new(),
             notice: None,
             charted_until: Moment::ZERO,
+            stores: BTreeMap::new(),
+            started: DateTime::UNIX_EPOCH,
         }
     }
 }
 
 impl State {
+    /// An empty model whose clock began at `started`.
+    pub fn new(started: DateTime<Utc>, keymap: Keymap, read_only: bool) -> Self {
+        Self {
+            started,
+            keymap,
+            read_only,
+            ..Self::default()
+        }
+    }
+
+    /// The moment looked at: now, unless the operator holds another one still.
+    pub fn at(&self) -> Moment {
+        self.sight.at(self.now)
+    }
+
+    /// Over which the numbers that say "now" are taken.
+    pub fn lens(&self) -> Lens {
+        Lens {
+            at: self.at(),
+            window: NOW,
+        }
+    }
+
+    /// Over which charts and the numbers beside them are taken.
+    pub fn wide_lens(&self) -> Lens {
+        Lens {
+            at: self.at(),
+            window: self.sight.window(),
+        }
+    }
+
+    /// A moment on the wall clock.
+    pub fn clock(&self, at: Moment) -> DateTime<Utc> {
+        self.started + at
+    }
+
     /// Lets time pass; once a second the charts advance.
     pub fn tick(&mut self, now: Moment) {
         self.now = self.now.max(now);
@@ -123,49 +255,163 @@ impl State {
         {
             self.notice = None;
         }
+        let now = self.now;
+        self.pressed
+            .retain(|(at, _)| now.saturating_sub(*at) <= KEYS_SHOWN_FOR);
         if self.now.as_secs() > self.charted_until.as_secs() {
             self.charted_until = self.now;
+            self.remember();
             self.chart();
         }
     }
 
+    /// Writes down what every instance and store is now; changes leave marks.
+    fn remember(&mut self) {
+        let now = self.now;
+        for instance in &mut self.instances {
+            let Some((before, status)) = instance.remember(now) else {
+                continue;
+            };
+            let name = instance.name().to_owned();
+            let kind = match (&before, &status) {
+                (None | Some(Status::Starting), Status::Up | Status::Starting) => continue,
+                (_, Status::Up) => Kind::Recovery,
+                (_, Status::Starting) => continue,
+                _ => Kind::Fault,
+            };
+            let word = match status {
+                Status::Up => "up again",
+                Status::Draining => "draining",
+                Status::NotReady(_) => "not ready",
+                Status::Stale(_) => "silent",
+                Status::Down { .. } | Status::Starting => "down",
+            };
+            self.marks.add(now, kind, format!("{name} {word}"));
+        }
+        for (name, gauge) in overview::STORES {
+            let away = match self.store(&gauge) {
+                Store::Unknown => continue,
+                Store::Up => false,
+                Store::Away { .. } => true,
+            };
+            match (self.stores.insert(name, away), away) {
+                (Some(false) | None, true) => {
+                    self.marks.add(now, Kind::Fault, format!("{name} away"));
+                }
+                (Some(true), false) => {
+                    self.marks.add(now, Kind::Recovery, format!("{name} back"));
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn chart(&mut self) {
-        let latest = |role: &instance::Role, counter: &Counter| {
+        let second = self.now.as_secs();
+        let live = Lens {
+            at: self.now,
+            window: NOW,
+        };
+        let fresh = |role: Role| {
             self.instances
                 .iter()
-                .filter(|i| i.place.role == *role && i.is_fresh(self.now))
+                .filter(move |i| i.place.role == role && i.is_fresh(live.at))
+        };
+        let latest = |role: Role, counter: &Counter| {
+            fresh(role)
                 .filter_map(|i| i.history.latest_rate(counter))
                 .reduce(|a, b| a + b)
         };
-        let requests = latest(&instance::Role::Balancer, &Counter::Requests);
-        let errors = latest(&instance::Role::Balancer, &Counter::Errors);
-        let looked_up = |result| latest(&instance::Role::Gateway, &Counter::Lookup(result));
-        let hits = looked_up(Lookup::Hit);
-        let misses = looked_up(Lookup::Miss);
-        let ratio = match (hits, misses) {
-            (None, None) => None,
-            (hits, misses) => {
-                let hits = hits.unwrap_or(0.0);
-                let all = hits + misses.unwrap_or(0.0);
-                (all > 0.0).then(|| hits / all)
+        let requests = latest(Role::Balancer, &Counter::Requests);
+        let errors = latest(Role::Balancer, &Counter::Errors);
+        let of = |lookup| latest(Role::Gateway, &Counter::Lookup(lookup));
+        let hits = [Lookup::Hit, Lookup::Stale].map(of).into_iter().flatten();
+        let hits = hits.reduce(|a, b| a + b).unwrap_or(0.0);
+        let misses = of(Lookup::Miss).unwrap_or(0.0);
+        let ratio = (hits + misses > 0.0).then(|| hits / (hits + misses));
+        let mut latencies = histogram::Histogram::default();
+        for balancer in fresh(Role::Balancer) {
+            if let Some(window) = balancer.history.latest_latencies() {
+                latencies.merge(&window);
             }
-        };
-        let host_cpu = self.host().cpu;
+        }
+        let mut put = vec![
+            (Series::Requests, requests),
+            (Series::Errors, errors),
+            (Series::Hits, ratio),
+            (Series::P50, latencies.quantile(0.50)),
+            (Series::P95, latencies.quantile(0.95)),
+            (Series::P99, latencies.quantile(0.99)),
+        ];
+        for instance in self.instances.iter().filter(|i| i.is_fresh(live.at)) {
+            let name = instance.name().to_owned();
+            let cpu = instance.history.latest_rate(&Counter::CpuSeconds);
+            let memory = instance.history.gauge(&Gauge::ResidentBytes);
+            put.push((Series::Cpu(name.clone()), cpu));
+            put.push((Series::Memory(name), memory));
+        }
+        let sent: Vec<(String, f64)> = fresh(Role::Gateway)
+            .map(|gateway| (gateway.name().to_owned(), self.latest_sent(gateway)))
+            .collect();
+        let all: f64 = sent.iter().map(|(_, sent)| sent).sum();
+        for (name, sent) in sent {
+            put.push((Series::Share(name), (all > 0.0).then(|| sent / all)));
+        }
+        // What is charted is what is, whatever the operator looks at.
+        let sight = std::mem::take(&mut self.sight);
+        let host = self.host();
+        let queues = self.queues();
         let depth = self.queue_total().depth;
-        self.charts.requests.push(requests);
-        self.charts.errors.push(errors);
-        self.charts.hits.push(ratio);
-        self.charts.host_cpu.push(host_cpu);
-        self.charts.queue_depth.push(depth);
+        self.sight = sight;
+        put.push((Series::HostCpu, host.cpu));
+        put.push((Series::Depth, depth));
+        for queue in queues {
+            put.push((Series::QueueDepth(queue.name.clone()), queue.depth));
+            put.push((Series::QueueSent(queue.name.clone()), queue.sent));
+            put.push((Series::QueueAcknowledged(queue.name), queue.acknowledged));
+        }
+        if self.traffic.is_on() {
+            let seen = self.traffic.seen.clone().unwrap_or_default();
+            put.push((Series::TrafficAsked, seen.asked));
+            put.push((Series::TrafficAnswered, seen.rate));
+            put.push((Series::TrafficCorrected, seen.p95));
+            put.push((Series::TrafficRaw, seen.raw_p95));
+        }
+        for (series, value) in put {
+            self.charts.put(series, second, value);
+        }
+        self.charts.put_heat(second, &latencies);
+        if second.is_multiple_of(60) {
+            self.charts.sweep(second);
+        }
     }
 
-    /// Takes one piece of news in.
+    /// Requests per second that the balancers sent to a gateway between their last two readings.
+    fn latest_sent(&self, gateway: &Instance) -> f64 {
+        let balancers = self
+            .instances
+            .iter()
+            .filter(|i| i.place.role == Role::Balancer);
+        let mut sent = 0.0;
+        for balancer in balancers.filter(|balancer| balancer.is_fresh(self.now)) {
+            let labels = balancer.history.labels(|counter| match counter {
+                Counter::Upstream(label) => Some(label.as_str()),
+                _ => None,
+            });
+            for label in labels.filter(|label| gateway.is_called(label)) {
+                let counter = Counter::Upstream(label.to_owned());
+                sent += balancer.history.latest_rate(&counter).unwrap_or(0.0);
+            }
+        }
+        sent
+    }
+
     pub fn apply(&mut self, update: Update) {
         let now = self.now;
         match update {
             Update::Topology { public_url, places } => {
-                self.public_url = Some(public_url);
                 self.topology_problem = None;
+                self.public_url = Some(public_url);
                 self.place(places);
             }
             Update::TopologyLost(problem) => self.topology_problem = Some(problem),
@@ -185,12 +431,60 @@ impl State {
                     instance.failed(now, reason);
                 }
             }
-            Update::Outcome(outcome) => self.notify(outcome.notice()),
+            Update::Finished { number, result } => self.finished(number, result),
+            Update::Progress(text) => self.notify(Notice::busy(text)),
+            Update::Impact { action, impact } => {
+                if let Some(Overlay::Confirm(question)) = &mut self.overlay
+                    && question.action == action
+                {
+                    question.impact = Some(impact);
+                }
+            }
+            Update::Detail { topic, answer } => self.details.put(topic, now, answer),
             Update::Traffic(seen) => {
                 if let Some(notice) = self.traffic.heard(seen) {
                     self.notify(notice);
                 }
             }
+            Update::Notice(notice) => self.notify(notice),
+        }
+    }
+
+    fn finished(&mut self, number: u64, result: Result<Finished, String>) {
+        let now = self.now;
+        let what = self
+            .journal
+            .entries()
+            .find(|entry| entry.number == number)
+            .map(|entry| entry.action.clone());
+        match result {
+            Ok(done) => {
+                if done.answer.is_some() {
+                    self.answer = done.answer;
+                }
+                let undo = match &done.undo {
+                    Some(_) => {
+                        format!("  ({} undoes it)", self.keymap.key_of(intent::Intent::Undo))
+                    }
+                    None => String::new(),
+                };
+                self.notify(Notice::good(format!("{}{undo}", done.text)));
+                self.journal.finish(number, End::Done(done.text), done.undo);
+            }
+            Err(why) => {
+                if what.as_ref().is_some_and(Action::is_traffic) {
+                    self.traffic.stop();
+                }
+                self.notify(Notice::bad(why.clone()));
+                self.journal.finish(number, End::Failed(why), None);
+            }
+        }
+        if let Some(action) = what {
+            let kind = match action {
+                Action::Fault { .. } | Action::Kill(_) => Kind::Fault,
+                _ => Kind::Action,
+            };
+            self.marks.add(now, kind, action.to_string());
         }
     }
 
@@ -207,10 +501,22 @@ impl State {
         self.notice = Some((self.now, notice));
     }
 
+    /// What the world is asked to do since this was asked last.
+    pub fn take_commands(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+
     fn find(&mut self, admin: &str) -> Option<&mut Instance> {
         self.instances
             .iter_mut()
             .find(|instance| instance.place.admin == admin)
+    }
+
+    /// The instance of this name.
+    pub fn instance(&self, name: &str) -> Option<&Instance> {
+        self.instances
+            .iter()
+            .find(|instance| instance.name() == name)
     }
 
     fn place(&mut self, places: Vec<Place>) {
@@ -243,99 +549,6 @@ impl State {
             };
             key(a).cmp(&key(b))
         });
-    }
-
-    /// What an action changes here, and what it asks of the world.
-    pub fn act(&mut self, action: Action) -> Option<Command> {
-        match action {
-            Action::Recharge => {
-                self.notify(Notice::busy("recharging a card …"));
-                Some(Command::Recharge)
-            }
-            Action::Burst => {
-                self.notify(Notice::busy(format!("sending {BURST} requests at once …")));
-                Some(Command::Burst { requests: BURST })
-            }
-            Action::ToggleTraffic if self.traffic.is_on() => Some(self.stop_traffic()),
-            Action::ToggleTraffic => Some(Command::Traffic {
-                rate: self.traffic.start(),
-            }),
-            Action::Slower => self.traffic.slower().map(|rate| Command::Traffic { rate }),
-            Action::Faster => self.traffic.faster().map(|rate| Command::Traffic { rate }),
-            Action::StopTraffic => Some(self.stop_traffic()),
-            Action::Flush => {
-                self.overlay = Some(Overlay::ConfirmFlush {
-                    entries: self.cache().entries,
-                });
-                None
-            }
-            Action::Help => {
-                self.overlay = Some(Overlay::Help { page: 0 });
-                None
-            }
-            Action::CycleLogLevel => {
-                self.logs.cycle_threshold();
-                None
-            }
-            Action::ScrollUp => self.scroll(1),
-            Action::ScrollDown => self.scroll(-1),
-            Action::PageUp => self.scroll(10),
-            Action::PageDown => self.scroll(-10),
-            Action::Follow => {
-                self.logs.follow();
-                None
-            }
-            Action::Close => {
-                if self.overlay.take().is_none() {
-                    self.notice = None;
-                }
-                None
-            }
-            Action::Back => match self.overlay.take() {
-                Some(_) => None,
-                None => Some(Command::Quit),
-            },
-            Action::Quit => Some(Command::Quit),
-            Action::Repaint => Some(Command::Repaint),
-            Action::Suspend => Some(Command::Suspend),
-        }
-    }
-
-    /// The operator's word in a dialog: yes does it, everything else is Cancel.
-    pub fn answer(&mut self, yes: bool) -> Option<Command> {
-        match self.overlay.take()? {
-            Overlay::ConfirmFlush { .. } if yes => {
-                self.notify(Notice::busy("flushing the cache …"));
-                Some(Command::Flush)
-            }
-            Overlay::ConfirmFlush { .. } => {
-                self.notify(Notice::info("flush cancelled, nothing was deleted"));
-                None
-            }
-            Overlay::Help { .. } => None,
-        }
-    }
-
-    /// A key while the help is open: turns its pages, or closes it.
-    pub fn read_on(&mut self, action: Option<Action>) {
-        let Some(Overlay::Help { page }) = &mut self.overlay else {
-            return;
-        };
-        match action {
-            Some(Action::ScrollDown | Action::PageDown) => *page += 1,
-            Some(Action::ScrollUp | Action::PageUp) => *page -= 1,
-            _ => self.overlay = None,
-        }
-    }
-
-    fn stop_traffic(&mut self) -> Command {
-        self.traffic.stop();
-        Command::StopTraffic
-    }
-
-    fn scroll(&mut self, lines: isize) -> Option<Command> {
-        self.logs.scroll(lines);
-        None
     }
 }
 

@@ -7,6 +7,13 @@ use super::{
     sample::{Counter, Gauge, Lookup},
 };
 
+/// The stores as an operator calls them, and the gauges that tell of them.
+pub const STORES: [(&str, Gauge); 3] = [
+    ("PostgreSQL", Gauge::PostgresUp),
+    ("Redis", Gauge::RedisUp),
+    ("queue's Redis", Gauge::QueueRedisUp),
+];
+
 /// A ratio with the number of events it stands on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
@@ -109,12 +116,12 @@ impl State {
 
     /// Requests per second at the front door, over the window.
     pub fn request_rate(&self) -> Option<f64> {
-        self.sum(&Role::Balancer, |i| i.rate(&Counter::Requests, self.now))
+        self.sum(&Role::Balancer, |i| i.rate(&Counter::Requests, self.lens()))
     }
 
     /// 5xx answers per second at the front door, over the window.
     pub fn error_rate(&self) -> Option<f64> {
-        self.sum(&Role::Balancer, |i| i.rate(&Counter::Errors, self.now))
+        self.sum(&Role::Balancer, |i| i.rate(&Counter::Errors, self.lens()))
     }
 
     /// What the balancers sent to this gateway, of all they sent in the window, against what its weight promises.
@@ -124,7 +131,7 @@ impl State {
         let mut weight = None;
         let mut weights = 0.0;
         for balancer in self.of_role(&Role::Balancer) {
-            if !balancer.is_fresh(self.now) {
+            if !balancer.is_fresh(self.at()) {
                 continue;
             }
             let labels = balancer.history.labels(|counter| match counter {
@@ -134,7 +141,7 @@ impl State {
             for label in labels {
                 let grown = balancer
                     .history
-                    .grown(&Counter::Upstream(label.to_owned()))
+                    .grown(&Counter::Upstream(label.to_owned()), self.lens())
                     .unwrap_or(0.0);
                 all += grown;
                 if gateway.is_called(label) {
@@ -184,30 +191,30 @@ impl State {
 
     fn windows_of(&self, role: &Role) -> impl Iterator<Item = (Histogram, Histogram)> {
         self.of_role(role)
-            .filter(|instance| instance.is_fresh(self.now))
-            .filter_map(|instance| instance.history.latencies())
+            .filter(|instance| instance.is_fresh(self.at()))
+            .filter_map(|instance| instance.history.latencies(self.lens()))
     }
 
     /// The window's percentiles of one instance, everything it answered.
     pub fn latency_of(&self, instance: &Instance) -> Option<Percentiles> {
-        if !instance.is_fresh(self.now) {
+        if !instance.is_fresh(self.at()) {
             return None;
         }
-        let (mut all, rest) = instance.history.latencies()?;
+        let (mut all, rest) = instance.history.latencies(self.lens())?;
         all.merge(&rest);
         all.percentiles()
     }
 
     pub fn cache(&self) -> CacheView {
         // Without its store the service only repeats what it saw last.
-        let knows = |i: &Instance| i.gauge(&Gauge::RedisUp, self.now) != Some(0.0);
+        let knows = |i: &Instance| i.gauge(&Gauge::RedisUp, self.at()) != Some(0.0);
         let gauge = |gauge: Gauge| {
             self.sum(&Role::Cache, |i| {
-                i.gauge(&gauge, self.now).filter(|_| knows(i))
+                i.gauge(&gauge, self.at()).filter(|_| knows(i))
             })
         };
         CacheView {
-            now: self.hit_ratio(|i, counter| i.history.grown(counter)),
+            now: self.hit_ratio(|i, counter| i.history.grown(counter, self.lens())),
             ever: self.hit_ratio(|i, counter| i.history.total(counter)),
             entries: gauge(Gauge::CacheEntries).map(|count| count as u64),
             bytes: gauge(Gauge::CacheBytes),
@@ -219,7 +226,7 @@ impl State {
         let fresh = |counter: &Counter| {
             self.sum(&Role::Gateway, |instance| {
                 instance
-                    .is_fresh(self.now)
+                    .is_fresh(self.at())
                     .then(|| value(instance, counter))
                     .flatten()
             })
@@ -236,13 +243,13 @@ impl State {
 
     /// Every queue of the queue service, by name.
     pub fn queues(&self) -> Vec<QueueView> {
-        let Some(queue) = self.of_role(&Role::Queue).find(|i| i.is_fresh(self.now)) else {
+        let Some(queue) = self.of_role(&Role::Queue).find(|i| i.is_fresh(self.at())) else {
             return Vec::new();
         };
         // Without its store the service only repeats what it saw last.
-        let knows = queue.gauge(&Gauge::RedisUp, self.now) != Some(0.0);
-        let of = |gauge: Gauge| queue.gauge(&gauge, self.now).filter(|_| knows);
-        let per_second = |counter: Counter| queue.rate(&counter, self.now);
+        let knows = queue.gauge(&Gauge::RedisUp, self.at()) != Some(0.0);
+        let of = |gauge: Gauge| queue.gauge(&gauge, self.at()).filter(|_| knows);
+        let per_second = |counter: Counter| queue.rate(&counter, self.lens());
         queue
             .history
             .gauges()
@@ -272,7 +279,7 @@ impl State {
         // A service that reaches its store and shows no queue has none yet: nothing waits.
         let knows = self
             .of_role(&Role::Queue)
-            .any(|queue| queue.gauge(&Gauge::RedisUp, self.now) == Some(1.0));
+            .any(|queue| queue.gauge(&Gauge::RedisUp, self.at()) == Some(1.0));
         let none = QueueView {
             depth: knows.then_some(0.0),
             in_flight: knows.then_some(0.0),
@@ -299,8 +306,8 @@ impl State {
         let words: Vec<f64> = self
             .instances
             .iter()
-            .filter_map(|instance| Some((instance, instance.gauge(gauge, self.now)?)))
-            .filter(|(instance, up)| *up > 0.0 || !instance.is_settling(self.now))
+            .filter_map(|instance| Some((instance, instance.gauge(gauge, self.at())?)))
+            .filter(|(instance, up)| *up > 0.0 || !instance.is_settling(self.at()))
             .map(|(_, up)| up)
             .collect();
         let failing = words.iter().filter(|&&up| up <= 0.0).count();
@@ -314,7 +321,7 @@ impl State {
     pub fn host(&self) -> Host {
         let gauge = |gauge: Gauge| {
             self.of_role(&Role::Balancer)
-                .find_map(|instance| instance.gauge(&gauge, self.now))
+                .find_map(|instance| instance.gauge(&gauge, self.at()))
         };
         Host {
             cpu: gauge(Gauge::HostCpu),

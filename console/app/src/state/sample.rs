@@ -45,6 +45,7 @@ pub enum Gauge {
     Draining,
     PostgresUp,
     RedisUp,
+    QueueRedisUp,
     HostCpu,
     HostMemoryUsed,
     HostMemoryTotal,
@@ -71,6 +72,8 @@ pub struct Sample {
     pub cached: Histogram,
     /// All other requests.
     pub uncached: Histogram,
+    /// All requests by route, of an instance that counts them so.
+    pub routes: BTreeMap<String, Histogram>,
 }
 
 /// Builds a [`Sample`] out of single series.
@@ -79,6 +82,7 @@ pub struct Builder {
     sample: Sample,
     cached: BTreeMap<u64, u64>,
     uncached: BTreeMap<u64, u64>,
+    routes: BTreeMap<String, BTreeMap<u64, u64>>,
 }
 
 /// Labels a single scrape may name; beyond it a hostile exporter is ignored, not remembered.
@@ -99,6 +103,16 @@ impl Builder {
             }
             "recarga_http_request_duration_seconds_bucket" => {
                 return self.bucket(label("cache"), label("le"), value);
+            }
+            "recarga_http_route_duration_seconds_bucket" => {
+                let known = self.routes.len();
+                if let Some(route) = label("route")
+                    && (known < MOST_LABELS || self.routes.contains_key(route))
+                {
+                    let side = self.routes.entry(route.to_owned()).or_default();
+                    bucket(side, label("le"), value);
+                }
+                return;
             }
             "process_cpu_seconds_total" => Counter::CpuSeconds,
             "recarga_retries_total" => Counter::Retries,
@@ -134,6 +148,7 @@ impl Builder {
             "recarga_store_up" => match label("store") {
                 Some("postgres") => Gauge::PostgresUp,
                 Some("redis") => Gauge::RedisUp,
+                Some("queue") => Gauge::QueueRedisUp,
                 _ => return,
             },
             "recarga_host_cpu_ratio" => Gauge::HostCpu,
@@ -165,20 +180,11 @@ impl Builder {
     }
 
     fn bucket(&mut self, cache: Option<&str>, bound: Option<&str>, count: f64) {
-        let Some(bound) = bound.and_then(|text| text.parse::<f64>().ok()) else {
-            return;
-        };
-        if bound.is_nan() || bound <= 0.0 || !count.is_finite() || count < 0.0 {
-            return;
-        }
         let side = match cache {
             Some("hit" | "stale") => &mut self.cached,
             _ => &mut self.uncached,
         };
-        if side.len() < 4 * MOST_LABELS {
-            let total = side.entry(bound.to_bits()).or_default();
-            *total = total.saturating_add(count as u64);
-        }
+        bucket(side, bound, count);
     }
 
     pub fn build(mut self) -> Sample {
@@ -190,7 +196,25 @@ impl Builder {
         }
         self.sample.cached = Histogram::from_cumulative(&self.cached);
         self.sample.uncached = Histogram::from_cumulative(&self.uncached);
+        self.sample.routes = std::mem::take(&mut self.routes)
+            .into_iter()
+            .map(|(route, buckets)| (route, Histogram::from_cumulative(&buckets)))
+            .collect();
         self.sample
+    }
+}
+
+/// Takes one bucket of a histogram in, unless it makes no sense.
+fn bucket(side: &mut BTreeMap<u64, u64>, bound: Option<&str>, count: f64) {
+    let Some(bound) = bound.and_then(|text| text.parse::<f64>().ok()) else {
+        return;
+    };
+    if bound.is_nan() || bound <= 0.0 || !count.is_finite() || count < 0.0 {
+        return;
+    }
+    if side.len() < 4 * MOST_LABELS {
+        let total = side.entry(bound.to_bits()).or_default();
+        *total = total.saturating_add(count as u64);
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use actions::Action;
+
 use super::{
-    Moment, State, Update,
+    Finished, Moment, State, Update,
     instance::{Info, Place, Reason, Role, Supervised},
     logs::{Level, Line},
     sample::{Builder, Sample},
-    traffic::{Outcome, Recharge, Seen},
+    traffic::Seen,
 };
 
 const LAB: [(&str, u16); 10] = [
@@ -216,7 +218,7 @@ pub fn reading(place: &Place, second: u64) -> Sample {
 /// Forty seconds of steady traffic from here, everything up.
 pub fn busy() -> State {
     let mut state = starting();
-    state.traffic.start();
+    state.traffic.start(state.traffic.plan().clone());
     for second in 3..=42 {
         state.tick(at(second));
         for place in places() {
@@ -297,14 +299,19 @@ pub fn busy() -> State {
 /// The busy lab after a recharge.
 pub fn recharged() -> State {
     let mut state = busy();
-    state.apply(Update::Outcome(Outcome::Recharged(Recharge {
-        card: 42,
-        amount: 10_000,
-        before: Some(12_500),
-        after: 22_500,
-        gateway: Some("gateway-2".into()),
-        milliseconds: 8.13,
-    })));
+    state.ask(Action::Recharge {
+        card: Some(42),
+        amount: Some(10_000),
+    });
+    state.apply(Update::Finished {
+        number: 1,
+        result: Ok(Finished {
+            text: "card 42 recharged with $10,000: $12,500 → $22,500 by gateway-2 in 8.1 ms".into(),
+            undo: None,
+            answer: None,
+        }),
+    });
+    state.take_commands();
     state
 }
 

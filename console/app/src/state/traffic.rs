@@ -1,17 +1,18 @@
-//! Traffic made from here, single actions, and what came of them.
+//! Traffic made from here, and notices.
 
-/// The speeds that slower and faster step through, in requests per second.
-pub const SPEEDS: [f64; 11] = [
-    5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 300.0, 500.0, 750.0, 1_000.0, 2_000.0,
-];
+use actions::TrafficPlan;
+use load::Profile;
 
-/// Steady traffic starts at this place of [`SPEEDS`].
-const FIRST_SPEED: usize = 3;
+/// Steady traffic starts at this rate, in requests per second.
+const FIRST_RATE: f64 = 50.0;
+
+/// Rates that slower and faster keep to.
+const RATES: std::ops::RangeInclusive<f64> = 1.0..=5_000.0;
 
 /// What the operator asked for, and what the generator says of it.
 #[derive(Debug)]
 pub struct Traffic {
-    speed: usize,
+    plan: TrafficPlan,
     on: bool,
     pub seen: Option<Seen>,
 }
@@ -19,6 +20,8 @@ pub struct Traffic {
 /// A generator's account of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
+    /// Requests per second that it means to send now.
+    pub asked: Option<f64>,
     /// Answers per second over its last seconds.
     pub rate: Option<f64>,
     pub answered: u64,
@@ -26,6 +29,12 @@ pub struct Seen {
     pub errors: u64,
     /// Percentile from the intended start, over its last seconds, in seconds.
     pub p95: Option<f64>,
+    /// The same from the actual start: what a generator that waits for slow answers would see.
+    pub raw_p95: Option<f64>,
+    /// Seconds until it ends by itself.
+    pub left: Option<f64>,
+    /// What was sent, by call: its name, how often, and how often it failed.
+    pub calls: Vec<(String, u64, u64)>,
     pub finished: bool,
     pub last_error: Option<String>,
 }
@@ -33,7 +42,10 @@ pub struct Seen {
 impl Default for Traffic {
     fn default() -> Self {
         Self {
-            speed: FIRST_SPEED,
+            plan: TrafficPlan {
+                seconds: 3_600,
+                ..TrafficPlan::new(Profile::Constant, FIRST_RATE)
+            },
             on: false,
             seen: None,
         }
@@ -45,31 +57,56 @@ impl Traffic {
         self.on
     }
 
-    /// Requests per second asked for (when off: that would be).
-    pub fn rate(&self) -> f64 {
-        SPEEDS[self.speed]
+    /// What runs, or would.
+    pub fn plan(&self) -> &TrafficPlan {
+        &self.plan
     }
 
-    pub fn start(&mut self) -> f64 {
+    /// The plan as the line that starts it.
+    pub fn plan_line(&self) -> String {
+        actions::Action::Traffic(self.plan.clone()).to_string()
+    }
+
+    /// Requests per second asked for (when off: that would be).
+    pub fn rate(&self) -> f64 {
+        self.plan.rate
+    }
+
+    pub fn start(&mut self, plan: TrafficPlan) {
+        self.plan = plan;
         self.on = true;
         self.seen = None;
-        self.rate()
     }
 
     pub fn stop(&mut self) {
         self.on = false;
     }
 
-    /// One step faster; the new rate if traffic is running.
-    pub fn faster(&mut self) -> Option<f64> {
-        self.speed = (self.speed + 1).min(SPEEDS.len() - 1);
-        self.on.then(|| self.rate())
+    pub fn set_rate(&mut self, rate: f64) {
+        self.plan.rate = rate;
     }
 
-    /// One step slower; the new rate if traffic is running.
-    pub fn slower(&mut self) -> Option<f64> {
-        self.speed = self.speed.saturating_sub(1);
-        self.on.then(|| self.rate())
+    pub fn set_mix(&mut self, mix: load::Mix) {
+        self.plan.mix = mix;
+    }
+
+    /// The rate so many steps of a tenth faster or slower, as a round number.
+    pub fn stepped(&self, steps: i32) -> f64 {
+        let rate = self.plan.rate * 1.1_f64.powi(steps);
+        let unit = match rate {
+            r if r < 20.0 => 1.0,
+            r if r < 200.0 => 5.0,
+            r if r < 2_000.0 => 10.0,
+            _ => 100.0,
+        };
+        let rounded = (rate / unit).round() * unit;
+        // However small the step, it is one.
+        let stepped = if (rounded - self.plan.rate).abs() < f64::EPSILON {
+            self.plan.rate + unit * f64::from(steps.signum())
+        } else {
+            rounded
+        };
+        stepped.clamp(*RATES.start(), *RATES.end())
     }
 
     /// Takes the generator's word in; a notice if it ended without being asked to.
@@ -131,139 +168,33 @@ impl Notice {
     }
 }
 
-/// How an action ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Recharged(Recharge),
-    Burst {
-        answered: u64,
-        /// Of the answered, those with another status than success.
-        refused: u64,
-        /// Without an answer.
-        errors: u64,
-        /// Seconds for all of them.
-        took: f64,
-        /// Seconds.
-        p95: Option<f64>,
-        /// What went wrong last, if anything.
-        why: Option<String>,
-    },
-    Flushed {
-        entries: u64,
-    },
-    /// What was tried, and why it failed.
-    Failed {
-        what: &'static str,
-        why: String,
-    },
-}
-
-/// One recharge, as answered.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recharge {
-    pub card: u64,
-    /// Pesos, as are the balances.
-    pub amount: i64,
-    pub before: Option<i64>,
-    pub after: i64,
-    pub gateway: Option<String>,
-    pub milliseconds: f64,
-}
-
-impl Outcome {
-    pub fn notice(&self) -> Notice {
-        match self {
-            Self::Recharged(recharge) => {
-                let before = recharge.before.map_or_else(|| "–".to_owned(), pesos);
-                let gateway = recharge.gateway.as_deref().unwrap_or("an unnamed gateway");
-                Notice::good(format!(
-                    "card {} recharged with {}: {before} → {} by {gateway} in {:.1} ms",
-                    recharge.card,
-                    pesos(recharge.amount),
-                    pesos(recharge.after),
-                    recharge.milliseconds,
-                ))
-            }
-            Self::Burst {
-                answered,
-                refused,
-                errors,
-                took,
-                p95,
-                why,
-            } => {
-                let p95 = p95.map_or_else(String::new, |p95| format!(", p95 {:.0} ms", p95 * 1e3));
-                let why = why
-                    .as_ref()
-                    .map_or_else(String::new, |why| format!(": {why}"));
-                let text = format!(
-                    "burst: {answered} answered in {:.0} ms{p95}, {refused} refused, {errors} failed{why}",
-                    took * 1e3
-                );
-                if *errors == 0 && *refused == 0 {
-                    Notice::good(text)
-                } else {
-                    Notice::bad(text)
-                }
-            }
-            Self::Flushed { entries } => {
-                Notice::good(format!("cache flushed: {entries} entries deleted"))
-            }
-            Self::Failed { what, why } => Notice::bad(format!("{what} failed: {why}")),
-        }
-    }
-}
-
-/// `$12,500`: an amount of pesos with its thousands apart.
-pub fn pesos(amount: i64) -> String {
-    let digits = amount.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    let sign = if amount < 0 { "-" } else { "" };
-    format!("{sign}${text}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pesos_are_grouped() {
-        let cases = [
-            (0, "$0"),
-            (950, "$950"),
-            (12_500, "$12,500"),
-            (-1_234_567, "-$1,234,567"),
-        ];
-        for (amount, text) in cases {
-            assert_eq!(pesos(amount), text);
-        }
-    }
-
-    #[test]
-    fn speeds_have_ends() {
+    fn steps_are_tenths_and_have_ends() {
         let mut traffic = Traffic::default();
-        assert_eq!(traffic.faster(), None, "off: only the setting moves");
-        assert_eq!(Some(traffic.start()), Some(100.0));
-        for _ in 0..20 {
-            traffic.faster();
+        assert_eq!(traffic.stepped(1), 55.0);
+        assert_eq!(traffic.stepped(-1), 45.0);
+        for _ in 0..200 {
+            let next = traffic.stepped(1);
+            assert!(next > traffic.rate() || next == *RATES.end());
+            traffic.set_rate(next);
         }
-        assert_eq!(Some(traffic.rate()), Some(2_000.0));
-        for _ in 0..20 {
-            traffic.slower();
+        assert_eq!(traffic.rate(), *RATES.end());
+        for _ in 0..200 {
+            let next = traffic.stepped(-1);
+            assert!(next < traffic.rate() || next == *RATES.start());
+            traffic.set_rate(next);
         }
-        assert_eq!(Some(traffic.rate()), Some(5.0));
+        assert_eq!(traffic.rate(), *RATES.start());
     }
 
     #[test]
     fn traffic_that_ends_by_itself_says_why() {
         let mut traffic = Traffic::default();
-        traffic.start();
+        traffic.start(traffic.plan().clone());
         let failed = Seen {
             finished: true,
             last_error: Some("no token".into()),

@@ -1,49 +1,102 @@
 //! The last lines: the result of the last action, and the keys.
 
 use ratatui::{
-    Frame,
     layout::Rect,
     text::{Line, Span},
 };
 
-use super::{format, status, theme::Theme};
+use super::{
+    canvas::{Canvas, Target},
+    format, status,
+};
 use crate::{
-    keys::{self, Binding},
-    state::{State, action::Action},
+    keys::Binding,
+    state::{intent::Intent, view::View},
 };
 
 /// The result of the last action, if it is still news.
-pub fn notice(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
-    let Some(notice) = state.notice() else { return };
-    let (glyph, style) = status::tone(notice.tone, theme);
+pub fn notice(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let Some(notice) = canvas.state.notice() else {
+        return;
+    };
+    let (glyph, style) = status::tone(notice.tone, canvas.theme);
     let room = usize::from(area.width).saturating_sub(4);
     let line = Line::from(vec![
         Span::styled(format!(" {glyph} "), style),
         Span::styled(format::cut(&notice.text, room), style),
     ]);
-    frame.render_widget(line, area);
+    canvas.line(area, 0, line);
 }
 
 /// As many keys of the table as fit, whole ones only; help and quit always keep their place.
-pub fn keys(frame: &mut Frame, theme: &Theme, area: Rect) {
+pub fn keys(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let (state, theme) = (canvas.state, canvas.theme);
+    let first = |binding: &Binding| {
+        if binding.intent == Intent::Slower {
+            return "< >".to_owned();
+        }
+        if binding.intent == Intent::WeightDown {
+            return "[ ]".to_owned();
+        }
+        state.keymap.key_of(binding.intent)
+    };
+    let word = |binding: &Binding| match binding.intent {
+        Intent::Back if state.view != View::Overview => "back",
+        _ => binding.short,
+    };
     let width_of =
-        |binding: &Binding| binding.keys.chars().count() + binding.short.chars().count() + 3;
-    let always = |binding: &&Binding| matches!(binding.action, Action::Help | Action::Back);
-    let reserved: usize = keys::footer().filter(always).map(width_of).sum();
+        |binding: &Binding| first(binding).chars().count() + word(binding).chars().count() + 3;
+    let always = |binding: &&Binding| matches!(binding.intent, Intent::Help | Intent::Back);
+    let offered = || {
+        state
+            .keymap
+            .footer(state.view)
+            .filter(|binding| !first(binding).is_empty())
+    };
+    let reserved: usize = offered().filter(always).map(width_of).sum();
     let mut room = (usize::from(area.width) + 1).saturating_sub(reserved);
 
     let mut spans = vec![Span::raw(" ")];
-    for binding in keys::footer() {
+    let mut x = area.x + 1;
+    for binding in offered() {
+        let own = width_of(binding);
         if !always(&binding) {
-            let own = width_of(binding);
             if own > room {
                 room = 0;
                 continue;
             }
             room -= own;
         }
-        spans.push(Span::styled(binding.keys, theme.accent));
-        spans.push(Span::styled(format!(" {}  ", binding.short), theme.dim));
+        let place = Rect {
+            x,
+            width: (own as u16).saturating_sub(2),
+            height: 1,
+            ..area
+        };
+        canvas.targets.put(place, Target::Intent(binding.intent));
+        x = x.saturating_add(own as u16);
+        spans.push(Span::styled(first(binding), theme.accent));
+        spans.push(Span::styled(format!(" {}  ", word(binding)), theme.dim));
     }
-    frame.render_widget(Line::from(spans), area);
+    canvas.line(area, 0, Line::from(spans));
+}
+
+/// The last keys, large enough to be seen from the back of the room.
+pub fn echo(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let keys: Vec<&str> = canvas.state.echo().collect();
+    if keys.is_empty() {
+        return;
+    }
+    let text = format!("  {}  ", keys.join("  "));
+    let width = (text.chars().count() as u16).min(area.width);
+    let place = Rect {
+        x: area.right() - width,
+        width,
+        ..area
+    };
+    let style = canvas
+        .theme
+        .accent
+        .add_modifier(ratatui::style::Modifier::REVERSED);
+    canvas.line(place, 0, Line::styled(text, style));
 }

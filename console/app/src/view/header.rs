@@ -3,11 +3,66 @@
 use ratatui::{
     Frame,
     layout::Rect,
+    style::Modifier,
     text::{Line, Span},
 };
 
-use super::{format, status, theme::Theme};
-use crate::state::{State, instance::Status};
+use super::{
+    canvas::{Canvas, Target},
+    format, status,
+    theme::Theme,
+};
+use crate::state::{State, instance::Status, lens, view::View};
+
+/// The views with their digits, the present one reversed; the time that charts show at the end.
+pub fn tabs(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let (state, theme) = (canvas.state, canvas.theme);
+    let width = usize::from(area.width);
+    let words: usize = View::ALL.iter().map(|view| view.name().len() + 4).sum();
+    let window = lens::name_of(state.sight.window());
+    let (text, style) = if state.sight.is_frozen() {
+        let clock = state.clock(state.at()).format("%H:%M:%S");
+        (
+            format!(" FROZEN {clock} "),
+            theme.warning.add_modifier(Modifier::REVERSED),
+        )
+    } else {
+        (format!(" charts {window} "), theme.dim)
+    };
+    let right = text.chars().count();
+    let long = width >= words + right;
+    let mut spans = vec![Span::raw(" ")];
+    let mut x = area.x + 1;
+    for view in View::ALL {
+        let name = view.name();
+        let present = view == state.view;
+        let shown = match (long, present) {
+            (true, _) | (false, true) => format!("{} {name}", view.number()),
+            (false, false) => view.number().to_string(),
+        };
+        let style = if present {
+            theme.accent.add_modifier(Modifier::REVERSED)
+        } else {
+            theme.dim
+        };
+        let own = shown.chars().count() as u16 + 2;
+        let place = Rect {
+            x,
+            width: own,
+            height: 1,
+            ..area
+        };
+        canvas.targets.put(place, Target::View(view));
+        x = x.saturating_add(own);
+        spans.push(Span::styled(format!(" {shown} "), style));
+    }
+    let used: usize = spans.iter().map(Span::width).sum();
+    if used + right <= width {
+        spans.push(Span::raw(" ".repeat(width - used - right)));
+        spans.push(Span::styled(text, style));
+    }
+    canvas.line(area, 0, Line::from(spans));
+}
 
 pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
     let width = usize::from(area.width);
@@ -42,7 +97,7 @@ pub fn summary(state: &State, theme: &Theme, room: usize) -> Vec<Span<'static>> 
     let up = state
         .instances
         .iter()
-        .filter(|instance| instance.status(state.now) == Status::Up)
+        .filter(|instance| instance.status(state.at()) == Status::Up)
         .count();
     let count = if up == all {
         format!("● all {all} up")
@@ -90,6 +145,9 @@ fn right_side(state: &State, theme: &Theme, width: usize) -> Line<'static> {
         Span::styled("□ no own traffic", theme.dim)
     };
     let mut spans = Vec::new();
+    if state.read_only {
+        spans.push(Span::styled("read-only  ", theme.notice));
+    }
     if width >= 60 {
         spans.push(traffic);
     }

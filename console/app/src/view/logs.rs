@@ -1,35 +1,53 @@
 //! The merged log, newest line at the bottom.
 
 use ratatui::{
-    Frame,
     layout::Rect,
-    style::Style,
+    style::{Modifier, Style},
     text::{Line, Span},
 };
 
-use super::{format, panels, theme::Theme};
+use super::{
+    canvas::{Canvas, Target},
+    format, panels,
+    theme::Theme,
+};
 use crate::state::{
     State,
     logs::{self, Level},
+    view::Panel,
 };
 
 /// With a frame around it where there is room, under a title line where there is not.
-pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect, with_frame: bool) {
+pub fn draw(canvas: &mut Canvas<'_, '_, '_>, panel: Panel, area: Rect, with_frame: bool) {
+    let (state, theme) = (canvas.state, canvas.theme);
+    let (rest, warning) = heading(state);
     let inside = if with_frame {
-        panels::framed(frame, theme, area, heading(state, theme))
+        let rest = match &warning {
+            Some(warning) => format!("{warning} · {rest}"),
+            None => rest,
+        };
+        canvas.panel(panel, area, "Log", &rest)
     } else {
+        canvas.targets.put(area, Target::Panel(panel));
         let heading_area = Rect { height: 1, ..area };
-        frame.render_widget(
-            Line::styled("─".repeat(area.width.into()), theme.faint),
+        canvas.line(
             heading_area,
+            0,
+            Line::styled("─".repeat(area.width.into()), theme.faint),
         );
-        let words = heading(state, theme);
         let start = Rect {
             x: area.x + u16::from(area.width > 2),
             width: area.width.saturating_sub(1),
             ..heading_area
         };
-        frame.render_widget(words, start);
+        let mut words = panels::title(theme, "Log", &rest);
+        if let Some(warning) = warning {
+            words.push_span(Span::styled(format!("{warning} "), theme.warning));
+        }
+        if state.has_focus(panel) {
+            words.spans[0].style = words.spans[0].style.add_modifier(Modifier::REVERSED);
+        }
+        canvas.line(start, 0, words);
         Rect {
             y: area.y + 1,
             height: area.height.saturating_sub(1),
@@ -39,43 +57,41 @@ pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect, with_fr
     let lines = state.logs.visible(inside.height.into());
     if lines.is_empty() {
         let text = format!("no lines at {} or above yet", state.logs.threshold.word());
-        frame.render_widget(
-            Line::styled(format::cut(&text, inside.width.into()), theme.dim),
-            Rect {
-                height: inside.height.min(1),
-                ..inside
-            },
-        );
+        let text = format::cut(&text, inside.width.into());
+        canvas.line(inside, 0, Line::styled(text, theme.dim));
     }
-    for (line, y) in lines.into_iter().zip(inside.top()..inside.bottom()) {
-        let text = row(line, theme, inside.width.into());
-        frame.render_widget(
-            text,
-            Rect {
-                y,
-                height: 1,
-                ..inside
-            },
-        );
+    let held = state.logs.held();
+    for (line, index) in lines.into_iter().zip(0..inside.height) {
+        let mut text = row(line, theme, inside.width.into());
+        if held.is_some_and(|held| std::ptr::eq(held, line)) {
+            for span in &mut text.spans {
+                span.style = span.style.add_modifier(Modifier::REVERSED);
+            }
+        }
+        canvas.line(inside, index, text);
     }
 }
 
-fn heading(state: &State, theme: &Theme) -> Line<'static> {
+/// What is shown of the log, and that it stands still, if it does.
+fn heading(state: &State) -> (String, Option<String>) {
     let logs = &state.logs;
-    let mut rest = match logs.threshold {
-        Level::Trace => "everything".to_owned(),
-        level => format!("{} and above", level.word()),
+    let mut rest = match (logs.request(), logs.threshold) {
+        (Some(id), _) => format!("request {id}"),
+        (None, Level::Trace) => "everything".to_owned(),
+        (None, level) => format!("{} and above", level.word()),
     };
+    let filter = logs.filter_text();
+    if !filter.is_empty() {
+        let (shown, all) = logs.matching();
+        rest = format!("{rest} · /{filter} {shown} of {all}");
+    }
     if logs.dropped() > 0 {
         let dropped = format::count(Some(logs.dropped() as f64));
         rest = format!("{rest} · {dropped} dropped");
     }
-    let mut line = panels::title(theme, "Log", &rest);
-    if !logs.is_following() {
-        let text = format!("PAUSED +{} new, G follows ", logs.unread());
-        line.push_span(Span::styled(text, theme.warning));
-    }
-    line
+    let paused =
+        (!logs.is_following()).then(|| format!("PAUSED +{} new, G follows", logs.unread()));
+    (rest, paused)
 }
 
 fn row(line: &logs::Line, theme: &Theme, width: usize) -> Line<'static> {

@@ -1,77 +1,52 @@
 //! The panels beside the path: requests, cache, latency, host.
 
 use ratatui::{
-    Frame,
     layout::Rect,
     style::Style,
     text::{Line, Span},
-    widgets::{Block, BorderType},
 };
 
-use super::{bars, format, theme::Theme};
-use crate::state::{State, histogram::Percentiles, ring::Ring};
-
-/// Draws a frame with its title; the room inside is returned.
-pub fn framed(frame: &mut Frame, theme: &Theme, area: Rect, title: Line<'static>) -> Rect {
-    let block = Block::bordered()
-        .border_type(BorderType::Rounded)
-        .border_style(theme.faint)
-        .title(title);
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
-    Rect {
-        x: inside.x + u16::from(inside.width > 2),
-        width: inside.width.saturating_sub(2),
-        ..inside
-    }
-}
+use super::{bars, canvas::Canvas, format, theme::Theme};
+use crate::state::{
+    State,
+    histogram::Percentiles,
+    series::{Fold, Series},
+    view::Panel,
+};
 
 pub fn title(theme: &Theme, name: &str, rest: &str) -> Line<'static> {
+    let rest = if rest.is_empty() {
+        String::new()
+    } else {
+        format!("{rest} ")
+    };
     Line::from(vec![
         Span::styled(format!(" {name} "), theme.title),
-        Span::styled(
-            if rest.is_empty() {
-                String::new()
-            } else {
-                format!("{rest} ")
-            },
-            theme.dim,
-        ),
+        Span::styled(rest, theme.dim),
     ])
 }
 
-pub fn tail(ring: &Ring<Option<f64>>, count: usize) -> Vec<Option<f64>> {
-    ring.tail(count).copied().collect()
-}
-
-fn text_at(frame: &mut Frame, area: Rect, row: u16, line: Line<'_>) {
-    if row < area.height {
-        let line_area = Rect {
-            y: area.y + row,
-            height: 1,
-            ..area
-        };
-        frame.render_widget(line, line_area);
-    }
+/// The window of a series in so many columns.
+pub fn window(state: &State, series: &Series, width: usize) -> Vec<Option<f64>> {
+    let fold = match series {
+        Series::Errors => Fold::Most,
+        _ => Fold::Mean,
+    };
+    state.charts.columns(series, state.wide_lens(), width, fold)
 }
 
 /// Requests per second as columns over time; errors under them on their own scale.
-pub fn requests(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
-    let inside = framed(
-        frame,
-        theme,
-        area,
-        title(theme, "Requests", "at the front door"),
-    );
+pub fn requests(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let (state, theme) = (canvas.state, canvas.theme);
+    let inside = canvas.panel(Panel::RequestRate, area, "Requests", "at the front door");
     if inside.height < 3 || inside.width < 16 {
         return;
     }
     let seconds = usize::from(inside.width) - 5;
-    let values = tail(&state.charts.requests, seconds);
-    let errors = tail(&state.charts.errors, seconds);
+    let values = window(state, &Series::Requests, seconds);
+    let errors = window(state, &Series::Errors, seconds);
     let top = bars::ceiling(&values);
-    text_at(
-        frame,
+    canvas.line(
         inside,
         0,
         Line::from(vec![
@@ -103,9 +78,9 @@ pub fn requests(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
             Line::styled(format::right("err", 4), theme.faint),
         ),
     ] {
-        text_at(frame, inside, row, line);
+        canvas.line(inside, row, line);
     }
-    bars::chart(frame.buffer_mut(), chart, &values, top, theme.bar);
+    bars::chart(canvas.buffer(), chart, &values, top, theme.bar);
     let line = Rect {
         y: inside.bottom() - 1,
         height: 1,
@@ -114,7 +89,7 @@ pub fn requests(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
     let some = errors.iter().flatten().any(|rate| *rate > 0.0);
     let style = if some { theme.error_bar } else { theme.faint };
     bars::chart(
-        frame.buffer_mut(),
+        canvas.buffer(),
         line,
         &errors,
         bars::ceiling(&errors),
@@ -123,8 +98,9 @@ pub fn requests(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
 }
 
 /// Hit ratio second by second, beside the window's and the one since the start.
-pub fn cache(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
-    let inside = framed(frame, theme, area, title(theme, "Cache hits", ""));
+pub fn cache(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let (state, theme) = (canvas.state, canvas.theme);
+    let inside = canvas.panel(Panel::HitRatio, area, "Cache hits", "");
     if inside.height < 2 || inside.width < 16 {
         return;
     }
@@ -147,32 +123,32 @@ pub fn cache(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
             theme.dim,
         ));
     }
-    text_at(frame, inside, 0, Line::from(words));
+    canvas.line(inside, 0, Line::from(words));
     let chart = Rect {
         x: inside.x + 5,
         y: inside.y + 1,
         width: inside.width - 5,
         height: inside.height - 1,
     };
-    text_at(
-        frame,
+    canvas.line(
         inside,
         1,
         Line::styled(format::right("100%", 4), theme.faint),
     );
-    let values = tail(&state.charts.hits, chart.width.into());
-    bars::chart(frame.buffer_mut(), chart, &values, 1.0, theme.cache_bar);
+    let values = window(state, &Series::Hits, chart.width.into());
+    bars::chart(canvas.buffer(), chart, &values, 1.0, theme.cache_bar);
 }
 
 /// Percentiles, cached and not, with the number of samples they stand on.
-pub fn latency(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
+pub fn latency(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let (state, theme) = (canvas.state, canvas.theme);
     let latency = state.latency();
     let merged = match latency.gateways {
         0 => "last 10 s".to_owned(),
         1 => "last 10 s, 1 gateway".to_owned(),
         many => format!("last 10 s, {many} gateways merged"),
     };
-    let inside = framed(frame, theme, area, title(theme, "Latency", &merged));
+    let inside = canvas.panel(Panel::Percentiles, area, "Latency", &merged);
     let width = usize::from(inside.width);
     let label = 10;
     let samples_column = 7;
@@ -182,7 +158,7 @@ pub fn latency(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
         head += &format::right(name, column);
     }
     head += &format::right("n", samples_column);
-    text_at(frame, inside, 0, Line::styled(head, theme.dim));
+    canvas.line(inside, 0, Line::styled(head, theme.dim));
     let rows = [
         ("cached", latency.cached, theme.cache_bar),
         ("not cached", latency.uncached, theme.bar),
@@ -208,7 +184,7 @@ pub fn latency(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
             format::right(&samples(found), samples_column),
             theme.dim,
         ));
-        text_at(frame, inside, row, Line::from(spans));
+        canvas.line(inside, row, Line::from(spans));
     }
 }
 
@@ -217,12 +193,13 @@ pub fn samples(found: Option<Percentiles>) -> String {
 }
 
 /// Processor and memory of the machine.
-pub fn host(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
+pub fn host(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    let (state, theme) = (canvas.state, canvas.theme);
     let host = state.host();
     let cores = host
         .cores
         .map_or_else(String::new, |cores| format!("{cores:.0} cores"));
-    let inside = framed(frame, theme, area, title(theme, "Host", &cores));
+    let inside = canvas.panel(Panel::Host, area, "Host", &cores);
     let memory = host
         .memory_used
         .zip(host.memory_total)
@@ -246,7 +223,7 @@ pub fn host(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
         let mut spans = vec![Span::styled(format::left(name, 5), theme.dim)];
         spans.extend(bars::gauge(part, bar, load_style(part, theme), theme));
         spans.push(Span::styled(format::right(&text, text_width), theme.text));
-        text_at(frame, inside, row, Line::from(spans));
+        canvas.line(inside, row, Line::from(spans));
     }
 }
 

@@ -1,19 +1,20 @@
 //! The request's path: one aligned line per row, from the client down to the stores.
 
 use ratatui::{
-    Frame,
     layout::Rect,
-    style::Style,
+    style::{Modifier, Style},
     text::{Line, Span},
 };
 
 use super::{
-    bars, format,
+    bars,
+    canvas::{Canvas, Target},
+    format,
     remarks::Remark,
     rows::{Detail, Row, rows},
     theme::Theme,
 };
-use crate::state::State;
+use crate::state::{State, view::Panel};
 
 /// Column widths for the room there is; zero leaves a column out.
 struct Columns {
@@ -53,7 +54,8 @@ pub fn height(state: &State, detail: Detail, theme: &Theme) -> u16 {
     rows(state, detail, theme).len() as u16 + 1
 }
 
-pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect, detail: Detail) {
+pub fn draw(canvas: &mut Canvas<'_, '_, '_>, area: Rect, detail: Detail) {
+    let (state, theme) = (canvas.state, canvas.theme);
     let columns = Columns::new(area.width.into());
     let rows = rows(state, detail, theme);
     let room = usize::from(area.height).saturating_sub(1);
@@ -71,15 +73,30 @@ pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect, detail:
             theme.dim,
         ));
     }
-    for (line, y) in lines.into_iter().zip(area.top()..area.bottom()) {
-        frame.render_widget(
-            line,
-            Rect {
-                y,
-                height: 1,
-                ..area
-            },
-        );
+    let chosen = state
+        .chosen(Panel::Path)
+        .filter(|_| state.has_focus(Panel::Path));
+    for (index, mut line) in lines.into_iter().enumerate().take(area.height.into()) {
+        let place = Rect {
+            y: area.y + index as u16,
+            height: 1,
+            ..area
+        };
+        // The first line is the head.
+        if let Some(row) = index.checked_sub(1).and_then(|row| rows.get(row)) {
+            let instance = state
+                .instance(&row.name)
+                .map(|instance| instance.name().to_owned());
+            if let Some(name) = instance {
+                canvas.targets.put(place, Target::Row(Panel::Path, name));
+            }
+            if chosen.as_deref() == Some(row.name.as_str()) {
+                for span in &mut line.spans {
+                    span.style = span.style.add_modifier(Modifier::REVERSED);
+                }
+            }
+        }
+        canvas.line(place, 0, line);
     }
 }
 

@@ -35,7 +35,7 @@ impl Remark {
 
 /// What matters most of a role, summed over the given instances.
 pub fn of_role(state: &State, role: &Role, members: &[&Instance]) -> Remark {
-    let now = state.now;
+    let now = state.at();
     let gauge = |gauge: Gauge| {
         members
             .iter()

@@ -192,16 +192,17 @@ fn client(state: &State, theme: &Theme) -> Row {
 }
 
 fn one(state: &State, tree: &'static str, instance: &Instance, theme: &Theme) -> Row {
-    let now = state.now;
+    let now = state.at();
+    let lens = state.lens();
     let status = instance.status(now);
     let fresh = instance.is_fresh(now);
     Row {
         tree,
         name: instance.name().to_owned(),
         mark: status::of(&status, theme),
-        requests: instance.rate(&Counter::Requests, now),
-        errors: instance.rate(&Counter::Errors, now),
-        cpu: instance.rate(&Counter::CpuSeconds, now),
+        requests: instance.rate(&Counter::Requests, lens),
+        errors: instance.rate(&Counter::Errors, lens),
+        cpu: instance.rate(&Counter::CpuSeconds, lens),
         memory: instance.gauge(&Gauge::ResidentBytes, now),
         measured: true,
         restarts: instance.place.restarts,
@@ -232,7 +233,8 @@ fn group(
     members: &[&Instance],
     theme: &Theme,
 ) -> Row {
-    let now = state.now;
+    let now = state.at();
+    let lens = state.lens();
     let statuses: Vec<_> = members.iter().map(|i| i.status(now)).collect();
     let up = statuses.iter().filter(|s| **s == Status::Up).count();
     let mark = statuses
@@ -259,9 +261,9 @@ fn group(
         tree,
         name: name.to_owned(),
         mark,
-        requests: sum(&|i| i.rate(&Counter::Requests, now)),
-        errors: sum(&|i| i.rate(&Counter::Errors, now)),
-        cpu: sum(&|i| i.rate(&Counter::CpuSeconds, now)),
+        requests: sum(&|i| i.rate(&Counter::Requests, lens)),
+        errors: sum(&|i| i.rate(&Counter::Errors, lens)),
+        cpu: sum(&|i| i.rate(&Counter::CpuSeconds, lens)),
         memory: sum(&|i| i.gauge(&Gauge::ResidentBytes, now)),
         measured: true,
         restarts: members.iter().map(|i| i.place.restarts).sum(),

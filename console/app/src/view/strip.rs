@@ -8,10 +8,10 @@ use ratatui::{
 
 use super::{
     bars, format,
-    panels::{samples, tail},
+    panels::{samples, window},
     theme::Theme,
 };
-use crate::state::{State, histogram::Percentiles};
+use crate::state::{State, histogram::Percentiles, series::Series};
 
 /// Lines it takes.
 pub const HEIGHT: u16 = 3;
@@ -44,7 +44,7 @@ fn rates(state: &State, theme: &Theme, width: usize) -> Line<'static> {
     };
     let mut spans = Vec::new();
     if width >= 76 {
-        let values = tail(&state.charts.requests, 12);
+        let values = window(state, &Series::Requests, 12);
         spans.push(Span::styled(format::left("requests", 12), theme.dim));
         spans.push(Span::styled(
             bars::sparkline(&values, bars::ceiling(&values), 12),

@@ -1,27 +1,32 @@
 //! Whole screens at the sizes that matter, and that no size breaks.
 
+use actions::{Action, FlushScope};
+use crossterm::event::KeyCode;
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
-use super::{Look, draw, theme::Depth, theme::Theme};
+use super::{
+    Look, draw,
+    theme::{Depth, Scheme},
+};
+use crate::keys::Chord;
 use crate::state::{
     State, Update,
-    action::Action,
+    intent::Intent,
     logs::{Level, Line},
     sample::Gauge,
     testing::{busy, degraded, disconnected, reading, recharged, starting},
 };
 
 fn look() -> Look {
-    Look {
-        theme: Theme::new(Depth::Indexed),
-        ascii: false,
-    }
+    Look::new(Scheme::Dark, Depth::Indexed, false)
 }
 
 fn buffer(state: &State, look: &Look, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(frame, state, look)).unwrap();
+    terminal
+        .draw(|frame| drop(draw(frame, state, look)))
+        .unwrap();
     terminal.backend().buffer().clone()
 }
 
@@ -79,31 +84,32 @@ fn a_lab_that_is_gone() {
 #[test]
 fn help() {
     let mut state = busy();
-    state.act(Action::Help);
+    state.intend(Intent::Help);
     check("help", &state);
 }
 
 #[test]
 fn help_has_pages_where_it_does_not_fit() {
     let mut state = busy();
-    state.act(Action::Help);
-    let page = |state: &State| text(&buffer(state, &look(), 40, 12));
-    let first = page(&state);
-    let mut all = first.clone();
-    for _ in 0..9 {
-        state.read_on(Some(Action::ScrollDown));
+    state.intend(Intent::Help);
+    let page = |state: &State| text(&buffer(state, &look(), 60, 14));
+    let mut all = page(&state);
+    for _ in 0..30 {
+        state.key(Chord::new(KeyCode::PageDown.into()));
         all += &page(&state);
     }
-    for binding in crate::keys::TABLE {
-        assert!(all.contains(binding.keys), "{} is on no page", binding.keys);
+    for binding in state.keymap.bindings() {
+        let printed = binding.printed();
+        assert!(all.contains(&printed), "{printed} is on no page");
     }
-    for _ in 0..9 {
-        state.read_on(Some(Action::PageUp));
+    for character in "weight".chars() {
+        state.key(Chord::new(KeyCode::Char(character).into()));
     }
-    assert_eq!(page(&state), first);
-    state.read_on(Some(Action::Recharge));
-    assert_eq!(state.overlay, None, "any other key closes it");
-    assert_eq!(state.notice(), None, "and does nothing else");
+    let found = page(&state);
+    assert!(
+        found.contains("weight: up") && !found.contains("one card"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn a_gateway_that_the_balancer_leaves_out_is_promised_nothing() {
 #[test]
 fn the_question_before_a_flush() {
     let mut state = busy();
-    state.act(Action::Flush);
+    state.ask(Action::Flush(FlushScope::All));
     check("flush", &state);
 }
 
@@ -148,10 +154,7 @@ fn ascii_is_ascii() {
 
 #[test]
 fn without_colour_there_is_none_and_states_are_still_told_apart() {
-    let look = Look {
-        theme: Theme::new(Depth::Monochrome),
-        ascii: false,
-    };
+    let look = Look::new(Scheme::Dark, Depth::Monochrome, false);
     let screen = buffer(&degraded(), &look, 120, 40);
     for cell in &screen.content {
         assert_eq!(cell.fg, ratatui::style::Color::Reset);
@@ -205,12 +208,13 @@ proptest! {
             4 => disconnected(),
             _ => busy(),
         };
-        let look = Look { theme: Theme::new(Depth::True), ascii };
+        let look = Look::new(Scheme::Dark, Depth::True, ascii);
         buffer(&state, &look, width, height);
-        state.act(Action::Help);
+        state.intend(Intent::Help);
         buffer(&state, &look, width, height);
-        state.act(Action::Close);
-        state.act(Action::Flush);
+        state.intend(Intent::Close);
+        state.overlay = None;
+        state.ask(Action::Flush(FlushScope::All));
         buffer(&state, &look, width, height);
     }
 }

@@ -1,0 +1,144 @@
+//! Calls to the lab's services, with their failures in words.
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{Levers, PATIENCE};
+use crate::{Failure, Place};
+
+impl Levers {
+    /// A call to an instance's admin surface that anybody may make.
+    pub(super) async fn look(&self, place: &Place, path: &str) -> Result<Value, Failure> {
+        let request = self.http.get(format!("http://{}{path}", place.admin));
+        self.json(&place.name, request).await
+    }
+
+    /// A call that needs the operator's token.
+    pub(super) async fn order(
+        &self,
+        place: &Place,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let token = self
+            .rights
+            .operator_token
+            .as_ref()
+            .ok_or_else(|| Failure::NoToken {
+                who: place.name.clone(),
+            })?;
+        let mut request = self
+            .http
+            .request(method, format!("http://{}{path}", place.admin))
+            .bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.json(&place.name, request).await
+    }
+
+    /// A call to a service that is answered with JSON, or with nothing.
+    pub(super) async fn json(
+        &self,
+        who: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Value, Failure> {
+        let (status, text) = self.text(who, request).await?;
+        let document = if text.trim().is_empty() {
+            Ok(Value::Null)
+        } else {
+            serde_json::from_str::<Value>(&text)
+        };
+        if !status.is_success() {
+            let document = document.unwrap_or_default();
+            let detail = document["detail"].as_str().unwrap_or("no reason was given");
+            return Err(Failure::Refused {
+                who: who.to_owned(),
+                status: status.as_u16(),
+                detail: detail.to_owned(),
+            });
+        }
+        document.map_err(|error| Failure::Nonsense {
+            who: who.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    pub(super) async fn text(
+        &self,
+        who: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(reqwest::StatusCode, String), Failure> {
+        let answer = request
+            .timeout(PATIENCE)
+            .send()
+            .await
+            .map_err(|error| silent(who, &error))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| silent(who, &error))?;
+        Ok((status, text))
+    }
+
+    /// Asks several at once. What some did before others failed is said.
+    pub(super) async fn each<'a, T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        places: &[&'a Place],
+        call: impl Fn(&'a Place) -> F,
+    ) -> Result<Vec<T>, Failure> {
+        let answers = join_all(places.iter().map(|place| call(place))).await;
+        let (mut done, mut names, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, answer) in places.iter().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    done.push(answer);
+                    names.push(place.name.as_str());
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
+        match (failures.len(), names.is_empty()) {
+            (0, _) => Ok(done),
+            (1, true) => Err(failures.remove(0)),
+            (_, nobody) => {
+                let failed: Vec<String> = failures.iter().map(ToString::to_string).collect();
+                Err(Failure::Partly {
+                    done: if nobody {
+                        "nothing".to_owned()
+                    } else {
+                        names.join(", ")
+                    },
+                    failed: failed.join("; "),
+                })
+            }
+        }
+    }
+}
+
+pub(super) fn silent(who: &str, error: &reqwest::Error) -> Failure {
+    let reason = if error.is_timeout() {
+        format!("nothing within {PATIENCE:?}; it may have happened nevertheless")
+    } else if error.is_connect() {
+        "it cannot be reached".to_owned()
+    } else {
+        "the connection broke; it may have happened nevertheless".to_owned()
+    };
+    Failure::Silent {
+        who: who.to_owned(),
+        reason,
+    }
+}
+
+/// A name as a part of a path.
+pub(super) fn segment(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}

@@ -1,0 +1,55 @@
+//! What happened when: every action and every change of state leaves a mark on the charts.
+
+use std::collections::VecDeque;
+
+use super::Moment;
+
+/// Marks kept.
+const MOST: usize = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Something the operator did.
+    Action,
+    /// Something that went wrong, or was made to.
+    Fault,
+    /// Something that came back.
+    Recovery,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub at: Moment,
+    pub kind: Kind,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    marks: VecDeque<Mark>,
+}
+
+impl Marks {
+    pub fn add(&mut self, at: Moment, kind: Kind, text: impl Into<String>) {
+        if self.marks.len() == MOST {
+            self.marks.pop_front();
+        }
+        let text = text.into();
+        self.marks.push_back(Mark { at, kind, text });
+    }
+
+    /// The marks between two moments, oldest first.
+    pub fn between(&self, from: Moment, to: Moment) -> impl DoubleEndedIterator<Item = &Mark> {
+        self.marks
+            .iter()
+            .filter(move |mark| mark.at >= from && mark.at <= to)
+    }
+
+    /// The newest mark up to a moment.
+    pub fn last(&self, kind: Kind, at: Moment) -> Option<&Mark> {
+        self.marks
+            .iter()
+            .rev()
+            .find(|mark| mark.kind == kind && mark.at <= at)
+    }
+}

@@ -1,0 +1,16 @@
+//! The view of queues: what waits, what goes in and out, what has died.
+
+use ratatui::layout::Rect;
+
+use super::{canvas::Canvas, stacked};
+use crate::state::view::Panel;
+
+/// The whole view.
+pub fn view(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
+    stacked(canvas, area);
+}
+
+/// One panel of it, whatever room it is given.
+pub fn panel(canvas: &mut Canvas<'_, '_, '_>, panel: Panel, area: Rect) {
+    canvas.panel(panel, area, "", "");
+}
