@@ -193,7 +193,10 @@ impl Console {
             wire.wanted.send_if_modified(|before| {
                 let changed = *before != wanted;
                 if changed {
-                    self.state.details.keep(&wanted);
+                    // What is held still is looked at, not asked for.
+                    if !self.state.sight.is_frozen() {
+                        self.state.details.keep(&wanted);
+                    }
                     *before = wanted;
                 }
                 changed
@@ -294,11 +297,10 @@ impl Console {
         let mut targets = None;
         let drawn =
             screen.draw(|frame| targets = Some(view::draw(frame, &self.state, &self.look)))?;
-        if !drawn {
-            self.later();
-        }
-        if let Some(targets) = targets {
-            self.targets = targets;
+        match targets {
+            Some(targets) if drawn => self.targets = targets,
+            // The terminal has not taken the last frame yet.
+            _ => self.later(),
         }
         Ok(())
     }

@@ -5,15 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Options,
-    keys::{Chord, Keymap},
-    net,
-    state::State,
+    Options, net,
+    state::{State, view::View},
     view,
 };
 
@@ -41,7 +38,7 @@ pub async fn time_frames(
         None,
         stop.clone(),
     )?;
-    let mut state = State::new(chrono::Utc::now(), Keymap::default(), true);
+    let mut state = State::default();
     let area = Rect::new(0, 0, width, height);
     let viewport = Viewport::Fixed(area);
     let mut terminal = Terminal::with_options(
@@ -65,14 +62,9 @@ pub async fn time_frames(
         }
         // A view is drawn several times before the next has its turn: whole changes are rare.
         if times.len().is_multiple_of(10) {
-            let view = char::from(b'1' + (times.len() / 10 % 9) as u8);
-            state.key(Chord::new(KeyEvent::new(
-                KeyCode::Char(view),
-                KeyModifiers::NONE,
-            )));
-            state.take_commands();
-            wire.wanted.send_replace(state.wanted());
+            state.go(View::ALL[times.len() / 10 % View::ALL.len()]);
         }
+        wire.wanted.send_replace(state.wanted());
         let begun = Instant::now();
         terminal.draw(|frame| drop(view::draw(frame, &state, &look)))?;
         times.push(begun.elapsed());

@@ -9,6 +9,7 @@ mod frames;
 mod keys;
 mod net;
 mod options;
+mod plain;
 #[cfg(debug_assertions)]
 mod rehearsal;
 mod state;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use frames::time_frames;
 pub use net::topology::{Names, TopologySource};
 pub use options::{Options, Secrets, Settings};
+pub use plain::{Form, Limit, Verdict, Watch, watch};
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.

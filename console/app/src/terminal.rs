@@ -10,7 +10,7 @@ use std::{
 };
 
 use crossterm::{
-    Command, cursor,
+    cursor,
     event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
     queue,
     style::ResetColor,
@@ -62,14 +62,6 @@ fn take() -> io::Result<()> {
     if MOUSE.load(Ordering::SeqCst) {
         queue!(bytes, EnableMouseCapture)?;
     }
-    Outlet::get().send(&mut bytes);
-    Ok(())
-}
-
-/// Sends what belongs to no frame.
-fn send(command: &impl Command) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    queue!(bytes, command)?;
     Outlet::get().send(&mut bytes);
     Ok(())
 }
@@ -154,19 +146,24 @@ impl Screen {
 
     /// Hands a text to the terminal's clipboard, also over ssh (OSC 52).
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
-        send(&crossterm::clipboard::CopyToClipboard::to_clipboard_from(
-            text,
-        ))
+        let mut bytes = Vec::new();
+        let copy = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
+        queue!(bytes, copy)?;
+        Outlet::get().send(&mut bytes);
+        Ok(())
     }
 
     /// The mouse for us, or for the terminal's own selection.
     pub fn mouse(&mut self, on: bool) -> io::Result<()> {
         MOUSE.store(on, Ordering::SeqCst);
+        let mut bytes = Vec::new();
         if on {
-            send(&EnableMouseCapture)
+            queue!(bytes, EnableMouseCapture)?;
         } else {
-            send(&DisableMouseCapture)
+            queue!(bytes, DisableMouseCapture)?;
         }
+        Outlet::get().send(&mut bytes);
+        Ok(())
     }
 
     /// Has the next frame paint everything.

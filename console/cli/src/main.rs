@@ -5,6 +5,7 @@ mod commands;
 mod documents;
 mod exit;
 mod progress;
+mod supervision;
 mod terminal;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! The model: what is known of the lab and what the operator is doing. Knows no terminal, no HTTP, no runtime.
 
 pub mod alerts;
+pub mod balancer;
 pub mod cursor;
 pub mod details;
 pub mod editor;
@@ -9,6 +10,7 @@ pub mod history;
 pub mod instance;
 pub mod intent;
 pub mod journal;
+pub mod latency;
 pub mod lens;
 pub mod logs;
 pub mod marks;
@@ -141,6 +143,8 @@ pub struct State {
     pub traffic: Traffic,
     pub details: Details,
     pub marks: Marks,
+    /// What latency is held against.
+    pub slo: latency::Slo,
     pub journal: Journal,
 
     pub view: View,
@@ -184,6 +188,7 @@ impl Default for State {
             traffic: Traffic::default(),
             details: Details::default(),
             marks: Marks::default(),
+            slo: latency::Slo::default(),
             journal: Journal::default(),
             view: View::default(),
             trail: Vec::new(),
@@ -262,6 +267,7 @@ impl State {
             self.charted_until = self.now;
             self.remember();
             self.chart();
+            self.judge_latency();
         }
     }
 

@@ -22,7 +22,10 @@ impl State {
     pub fn rows(&self, panel: Panel) -> Vec<String> {
         let rows = match panel {
             Panel::Path | Panel::Processes => self.instance_names(|_| true),
-            Panel::Gateways => self.instance_names(|role| *role == Role::Gateway),
+            // These are held against the filter as whole rows.
+            Panel::Gateways => return self.backends().into_iter().map(|row| row.name).collect(),
+            Panel::Picks => return self.picks().into_iter().map(|row| row.key).collect(),
+            Panel::Routes => return self.routes().into_iter().map(|row| row.route).collect(),
             Panel::Queues => self.queues().into_iter().map(|queue| queue.name).collect(),
             _ => Vec::new(),
         };
@@ -74,6 +77,8 @@ impl State {
     fn sortable(panel: Panel) -> usize {
         match panel {
             Panel::Processes => 4,
+            Panel::Gateways => super::balancer::COLUMNS,
+            Panel::Routes => super::latency::COLUMNS,
             _ => 0,
         }
     }
@@ -106,6 +111,11 @@ impl State {
             Panel::Host => self.go(View::System),
             Panel::Log => self.go(View::Logs),
             Panel::Lines => self.logs.follow_request(),
+            Panel::Gateways | Panel::Picks => {
+                if let Some(page) = self.page(panel) {
+                    self.overlay = Some(Overlay::Text(page));
+                }
+            }
             _ => {
                 if self.expanded {
                     if let Some(page) = self.page(panel) {
@@ -119,8 +129,12 @@ impl State {
     }
 
     /// The whole of a panel's chosen row, to read.
-    fn page(&self, _panel: Panel) -> Option<Page> {
-        None
+    fn page(&self, panel: Panel) -> Option<Page> {
+        match panel {
+            Panel::Gateways => self.backend_page(&self.chosen(panel)?),
+            Panel::Picks => self.pick_page(&self.chosen(panel)?),
+            _ => None,
+        }
     }
 
     /// What is copied: the chosen row, or the chosen line of the log.

@@ -7,7 +7,7 @@ mod cache;
 mod canvas;
 mod chart;
 mod footer;
-mod format;
+pub mod format;
 mod header;
 mod latency;
 mod logs;
@@ -133,6 +133,11 @@ pub fn draw(frame: &mut Frame, state: &State, look: &Look) -> Targets {
         ascii::reduce(canvas.buffer());
     }
     canvas.targets
+}
+
+/// A text with everything that is not ASCII replaced; shapes keep their meaning.
+pub fn ascii(text: &str) -> String {
+    ascii::text(text)
 }
 
 /// The view, or the one panel of it that fills the screen.
