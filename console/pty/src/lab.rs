@@ -72,6 +72,8 @@ impl Lab {
             supervisor_url: None,
             read_only: false,
             supervisor_pid: None,
+            supervisor_url: None,
+            read_only: false,
             stores: Vec::new(),
             instances: instances.iter().map(instance).collect(),
         };

@@ -332,6 +332,13 @@ async fn queues_are_paused_emptied_and_their_dead_sent_again() {
             .expect(204);
     }
     assert_eq!(figures().await, json!([3, 2, false]));
+    // Naming one that there is not never touches the others.
+    for verb in ["redrive", "purge-dead"] {
+        let _ = levers()
+            .perform(&parse(&format!("{verb} {name} 1-1")))
+            .await;
+        assert_eq!(figures().await, json!([3, 2, false]), "{verb}");
+    }
     assert_eq!(
         impact(&format!("redrive {name} limit=1")).await,
         "1 dead letter would be sent again; 1 stay."
