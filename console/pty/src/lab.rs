@@ -69,8 +69,6 @@ impl Lab {
             cache_url: url.clone(),
             queue_url: url.clone(),
             worker_url: url,
-            supervisor_url: None,
-            read_only: false,
             supervisor_pid: None,
             supervisor_url: None,
             read_only: false,

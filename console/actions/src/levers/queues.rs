@@ -61,29 +61,21 @@ impl Levers {
             request["limit"] = json!(limit);
         }
         if !ids.is_empty() {
-            request["ids"] = json!(ids);
+            request["positions"] = json!(ids);
         }
         let path = format!("{}/dead/redrive", segment(queue));
-        let answer = self.queue_call(Method::POST, &path, Some(&request)).await;
-        if ids.is_empty() {
-            answer
-        } else {
-            answer.map_err(without_ids)
-        }
+        self.queue_call(Method::POST, &path, Some(&request)).await
     }
 
     pub(super) async fn purge_dead(&self, queue: &str, ids: &[String]) -> Result<Done, Failure> {
         self.queue(queue).await?;
-        // Never the call for all of them with ids beside it: who does not know ids would end all.
-        let answer = if ids.is_empty() {
-            let path = format!("{}/dead", segment(queue));
-            self.queue_call(Method::DELETE, &path, None).await?
-        } else {
-            let path = format!("{}/dead/purge", segment(queue));
-            let body = json!({"ids": ids});
-            let answer = self.queue_call(Method::POST, &path, Some(&body)).await;
-            answer.map_err(without_ids)?
-        };
+        let mut path = format!("{}/dead", segment(queue));
+        if !ids.is_empty() {
+            // Those that came since they were looked at are not meant.
+            let positions: Vec<String> = ids.iter().map(|id| segment(id)).collect();
+            path = format!("{path}?positions={}", positions.join(","));
+        }
+        let answer = self.queue_call(Method::DELETE, &path, None).await?;
         let count = answer["count"].as_u64().unwrap_or_default();
         Ok(Done::new(format!(
             "{queue}: {} ended",
@@ -134,24 +126,6 @@ impl Levers {
             request = request.json(body);
         }
         self.json(WHO, request).await
-    }
-}
-
-/// Says what a service means that knows no ids of dead letters.
-fn without_ids(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused {
-            status: 404 | 405, ..
-        } => unknown_ids(),
-        Failure::Refused { detail, .. } if detail.contains("unknown field") => unknown_ids(),
-        other => other,
-    }
-}
-
-fn unknown_ids() -> Failure {
-    Failure::Impossible {
-        reason: "this lab's queue service takes dead letters all together, or the oldest with limit=COUNT, but not by their ids"
-            .to_owned(),
     }
 }
 
