@@ -120,6 +120,9 @@ pub struct Up {
     /// The address of the public port; everything else stays on loopback.
     #[arg(long, default_value = "127.0.0.1")]
     pub address: IpAddr,
+    /// Refuse every lever (drain, faults, flush, scale, ...), whoever pulls it: a lab to be looked at.
+    #[arg(long, env = "RECARGA_READ_ONLY")]
+    pub read_only: bool,
     /// Use this PostgreSQL (15 or newer) instead of a private one.
     #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,

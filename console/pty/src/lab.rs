@@ -69,6 +69,8 @@ impl Lab {
             cache_url: url.clone(),
             queue_url: url.clone(),
             worker_url: url,
+            supervisor_url: None,
+            read_only: false,
             supervisor_pid: None,
             stores: Vec::new(),
             instances: instances.iter().map(instance).collect(),
