@@ -93,6 +93,7 @@ impl Console {
         if let Some(window) = &options.settings.window {
             state.sight.choose(window);
         }
+        state.mouse = options.settings.mouse;
         Self {
             started: Instant::now(),
             state,
@@ -111,6 +112,9 @@ impl Console {
         wire: &mut Wire,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
+        if self.state.mouse {
+            screen.mouse(true)?;
+        }
         let mut input = EventStream::new();
         let mut signals = Signals::new()?;
         let mut ticks = interval(Duration::from_secs(1));
@@ -294,11 +298,14 @@ impl Console {
     fn draw(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         self.draw_at = None;
         self.last_draw = Some(Instant::now());
-        let mut targets = Targets::default();
-        screen
-            .terminal
-            .draw(|frame| targets = view::draw(frame, &self.state, &self.look))?;
-        self.targets = targets;
+        let mut targets = None;
+        let drawn =
+            screen.draw(|frame| targets = Some(view::draw(frame, &self.state, &self.look)))?;
+        match targets {
+            Some(targets) if drawn => self.targets = targets,
+            // The terminal has not taken the last frame yet.
+            _ => self.later(),
+        }
         Ok(())
     }
 }

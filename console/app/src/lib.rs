@@ -5,10 +5,13 @@
 
 mod console;
 mod export;
+mod frames;
 mod keys;
 mod net;
 mod options;
 mod plain;
+#[cfg(debug_assertions)]
+mod rehearsal;
 mod state;
 mod terminal;
 mod view;
@@ -18,6 +21,7 @@ use std::io::IsTerminal;
 use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
+pub use frames::time_frames;
 pub use net::topology::{Names, TopologySource};
 pub use options::{Options, Secrets, Settings};
 pub use plain::{Form, Limit, Verdict, Watch, watch};
@@ -28,6 +32,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     ensure!(
         std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
         "the console needs a terminal"
+    );
+    ensure!(
+        std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        "this terminal can only print (TERM=dumb): `recarga status` and `recarga logs` show the same as text"
     );
     let rights = options.rights()?;
     options.check()?;
@@ -42,6 +50,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     .context("cannot prepare HTTP")?;
     let result = {
         let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
+        #[cfg(debug_assertions)]
+        rehearsal::in_a_task();
         let mut console = console::Console::new(look, &options, keymap);
         console.run(&mut screen, &mut wire, &shutdown).await
     };
@@ -50,6 +60,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 /// The keys and what they do, by chapter, as help and README print them.
+#[must_use]
 pub fn keys() -> Vec<(&'static str, Vec<(String, &'static str)>)> {
     let keymap = keys::Keymap::default();
     keys::CHAPTERS

@@ -31,7 +31,10 @@ mod token;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -108,6 +111,12 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         metrics,
         name,
         instance: instance.clone(),
+    });
+    // Weak, for the gate holds the instance.
+    let told = Arc::downgrade(&gate);
+    instance.tell_lever("cache_enabled", move || {
+        let enabled = |gate: Arc<Gate>| gate.cache_enabled.load(Ordering::Relaxed);
+        told.upgrade().map(enabled).into()
     });
     instance.spawn(tidy(gate.clone(), shutdown));
     service

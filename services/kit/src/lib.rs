@@ -35,6 +35,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod timing;
 pub mod topology;
+pub mod vitals;
 
 pub use config::{Common, DatabaseArgs, RedisArgs};
 pub use context::RequestContext;

@@ -241,7 +241,7 @@ impl State {
                 *total = Some(total.unwrap_or(0.0) + more);
             }
         };
-        for balancer in self.instances.iter() {
+        for balancer in &self.instances {
             if balancer.place.role != Role::Balancer {
                 continue;
             }

@@ -3,6 +3,7 @@
 mod ascii;
 mod balancer;
 mod bars;
+mod big;
 mod cache;
 mod canvas;
 mod chart;
@@ -114,6 +115,17 @@ pub fn draw(frame: &mut Frame, state: &State, look: &Look) -> Targets {
         if tabs_line > 0 {
             header::tabs(&mut canvas, tabs);
         }
+        // The presenter's audience sees the numbers from the back of the room.
+        let band = if state.presenter && body.height >= 3 * big::HEIGHT && body.width >= 76 {
+            big::HEIGHT
+        } else {
+            0
+        };
+        let [numbers, body] =
+            Layout::vertical([Constraint::Length(band), Constraint::Fill(1)]).areas(body);
+        if band > 0 {
+            big::band(&mut canvas, numbers);
+        }
         view(&mut canvas, body);
         if notice_line > 0 {
             footer::keys(&mut canvas, bottom);
@@ -148,7 +160,7 @@ fn view(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         return;
     }
     match state.view {
-        View::Overview if area.width >= WIDE.0 && area.height + 3 >= WIDE.1 => wide(canvas, area),
+        View::Overview if area.width >= WIDE.0 && area.height + 7 >= WIDE.1 => wide(canvas, area),
         View::Overview => narrow(canvas, area),
         View::Balancer => balancer::view(canvas, area),
         View::Cache => cache::view(canvas, area),

@@ -231,3 +231,18 @@ fn the_smallest_sizes_one_by_one() {
         }
     }
 }
+
+#[test]
+fn the_presenter_has_large_numbers_and_shows_the_keys() {
+    let mut state = busy();
+    state.key(Chord::new(KeyCode::Char('p').into()));
+    for key in ['2', '1'] {
+        state.key(Chord::new(KeyCode::Char(key).into()));
+    }
+    let screen = text(&buffer(&state, &look(), 120, 40));
+    assert!(
+        screen.contains("requests a second") && screen.contains("  2  1"),
+        "{screen}"
+    );
+    insta::assert_snapshot!("presenter_120x40", screen);
+}

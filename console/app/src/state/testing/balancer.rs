@@ -35,7 +35,7 @@ fn merged(mut of: Value, other: Value) -> Value {
     of
 }
 
-fn pool(policy: &str, upstreams: Vec<Value>) -> Value {
+fn pool(policy: &str, upstreams: &[Value]) -> Value {
     json!({"balancer-1": {
         "pool": "gateway",
         "policy": policy,
@@ -108,7 +108,7 @@ pub fn spread() -> State {
     let mut state = busy();
     state.go(View::Balancer);
     state.marks.add(at(30), Kind::Action, "weight gateway-2 3");
-    let well = (1..=3)
+    let well: Vec<Value> = (1..=3)
         .map(upstream)
         .map(|one| merged(one, json!({"expected_share": null})))
         .collect();
@@ -117,7 +117,7 @@ pub fn spread() -> State {
         .collect();
     tell(
         &mut state,
-        pool("p2c", well),
+        pool("p2c", &well),
         settings("p2c"),
         json!({"balancer-1": {"pool": "gateway", "picks": picks}}),
     );
@@ -128,7 +128,7 @@ pub fn spread() -> State {
 pub fn uneven() -> State {
     let mut state = degraded();
     state.go(View::Balancer);
-    let upstreams = vec![
+    let upstreams = [
         merged(
             upstream(1),
             json!({
@@ -166,7 +166,7 @@ pub fn uneven() -> State {
         ],
         "omitted": 2,
     });
-    let mut told = pool("weighted", upstreams);
+    let mut told = pool("weighted", &upstreams);
     told["balancer-1"]["panic"] = json!(true);
     tell(
         &mut state,
