@@ -93,9 +93,30 @@ fn pitfall_13_copying_blocked() {
         session.until_quiet(Duration::from_millis(30)).unwrap();
     }
     session.until_shown("gateway-1").unwrap();
-    let left = session.look(pty::Seen::left_open);
-    // The terminal's own selection works: nobody takes its mouse.
-    assert_eq!(left, WHILE_OPEN);
+    // Between two frames: inside one, the terminal is told to wait.
+    session
+        .wait_for("nobody takes the mouse", PATIENCE, |seen| {
+            (seen.left_open() == WHILE_OPEN).then_some(())
+        })
+        .unwrap();
+    // What is chosen goes to the terminal's clipboard, over ssh as well.
+    session.keys("y").unwrap();
+    session
+        .wait_for("the name is on the clipboard", PATIENCE, |seen| {
+            let name = b"Z2F0ZXdheS0x".to_vec();
+            seen.clipboard().contains(&name).then_some(())
+        })
+        .unwrap();
+    // The mouse is taken when it is asked for, and given back.
+    session.keys("\x1bOQ").unwrap();
+    session
+        .wait_for("the mouse is taken", PATIENCE, |seen| {
+            let mouse = |what: &String| what.contains("mouse");
+            seen.left_open().iter().any(mouse).then_some(())
+        })
+        .unwrap();
+    session.keys("q").unwrap();
+    left_in_order(&session, 0);
 }
 
 #[test]
