@@ -163,7 +163,11 @@ impl Console {
                     self.state.log(line);
                     self.later();
                 }
-                Event::Tick => self.later(),
+                Event::Tick => {
+                    let usage = kit::process::usage();
+                    self.state.used(usage.cpu_seconds, usage.resident_bytes);
+                    self.later();
+                }
             }
             self.drain(wire);
             for command in self.state.take_commands() {
@@ -190,7 +194,10 @@ impl Console {
             wire.wanted.send_if_modified(|before| {
                 let changed = *before != wanted;
                 if changed {
-                    self.state.details.keep(&wanted);
+                    // What is held still is still looked at.
+                    if !self.state.sight.is_frozen() {
+                        self.state.details.keep(&wanted);
+                    }
                     *before = wanted;
                 }
                 changed

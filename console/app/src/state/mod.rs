@@ -1,6 +1,7 @@
 //! The model: what is known of the lab and what the operator is doing. Knows no terminal, no HTTP, no runtime.
 
 pub mod alerts;
+pub mod cache;
 pub mod cursor;
 pub mod details;
 pub mod editor;
@@ -17,9 +18,11 @@ pub mod overlay;
 pub mod overview;
 pub mod palette;
 pub mod panels;
+pub mod queue;
 pub mod sample;
 pub mod series;
 mod steer;
+pub mod system;
 pub mod traffic;
 pub mod view;
 
@@ -168,6 +171,8 @@ pub struct State {
     notice: Option<(Moment, Notice)>,
     charted_until: Moment,
     stores: BTreeMap<&'static str, bool>,
+    /// What this console uses.
+    own: system::Own,
     /// The wall clock at the start, for the journal.
     started: DateTime<Utc>,
 }
@@ -204,6 +209,7 @@ impl Default for State {
             notice: None,
             charted_until: Moment::ZERO,
             stores: BTreeMap::new(),
+            own: system::Own::default(),
             started: DateTime::UNIX_EPOCH,
         }
     }
@@ -362,6 +368,8 @@ impl State {
         let host = self.host();
         let queues = self.queues();
         let depth = self.queue_total().depth;
+        self.chart_cache(&mut put);
+        self.chart_machine(&mut put);
         self.sight = sight;
         put.push((Series::HostCpu, host.cpu));
         put.push((Series::Depth, depth));

@@ -21,9 +21,13 @@ impl State {
     /// The keys of a panel's rows as they are on show: filtered and ordered.
     pub fn rows(&self, panel: Panel) -> Vec<String> {
         let rows = match panel {
-            Panel::Path | Panel::Processes => self.instance_names(|_| true),
+            Panel::Path => self.instance_names(|_| true),
             Panel::Gateways => self.instance_names(|role| *role == Role::Gateway),
-            Panel::Queues => self.queues().into_iter().map(|queue| queue.name).collect(),
+            // These know more of a row than its key, and filter by all of it.
+            Panel::Processes => return keys_of(self.processes(), |process| process.name),
+            Panel::Keys => return keys_of(self.keys().keys, |key| key.key),
+            Panel::Queues => return keys_of(self.queue_figures(), |figures| figures.queue.name),
+            Panel::DeadLetters => return keys_of(self.dead_letters(), |letter| letter.position),
             _ => Vec::new(),
         };
         let filter = self
@@ -53,11 +57,6 @@ impl State {
         self.cursor(panel).chosen(&rows).map(str::to_owned)
     }
 
-    /// What the cache's keys on show begin with.
-    pub fn key_prefix(&self) -> String {
-        String::new()
-    }
-
     /// Orders the panel's rows by the next of its columns, and after the last in its own order again.
     pub(super) fn sort_by_next(&mut self) {
         let panel = self.panel();
@@ -73,7 +72,10 @@ impl State {
     /// How many columns a panel's rows can be ordered by.
     fn sortable(panel: Panel) -> usize {
         match panel {
-            Panel::Processes => 4,
+            Panel::Processes => super::system::PROCESS_COLUMNS,
+            Panel::Keys => super::cache::KEY_COLUMNS,
+            Panel::Queues => super::queue::QUEUE_COLUMNS,
+            Panel::DeadLetters => super::queue::LETTER_COLUMNS,
             _ => 0,
         }
     }
@@ -106,21 +108,23 @@ impl State {
             Panel::Host => self.go(View::System),
             Panel::Log => self.go(View::Logs),
             Panel::Lines => self.logs.follow_request(),
-            _ => {
-                if self.expanded {
-                    if let Some(page) = self.page(panel) {
-                        self.overlay = Some(Overlay::Text(page));
-                    }
-                } else {
-                    self.intend(Intent::Expand);
-                }
-            }
+            _ => match self.page(panel) {
+                Some(page) => self.overlay = Some(Overlay::Text(page)),
+                None if !self.expanded => self.intend(Intent::Expand),
+                None => {}
+            },
         }
     }
 
     /// The whole of a panel's chosen row, to read.
-    fn page(&self, _panel: Panel) -> Option<Page> {
-        None
+    fn page(&self, panel: Panel) -> Option<Page> {
+        match panel {
+            Panel::Keys => self.key_page(),
+            Panel::Queues => self.queue_page(),
+            Panel::DeadLetters => self.letter_page(),
+            Panel::Processes => self.process_page(),
+            _ => None,
+        }
     }
 
     /// What is copied: the chosen row, or the chosen line of the log.
@@ -135,4 +139,8 @@ impl State {
             }
         }
     }
+}
+
+fn keys_of<T>(rows: Vec<T>, key: impl Fn(T) -> String) -> Vec<String> {
+    rows.into_iter().map(key).collect()
 }

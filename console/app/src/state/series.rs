@@ -23,6 +23,15 @@ pub enum Series {
     /// Of each second's look-ups, 0 to 1.
     Hits,
     HostCpu,
+    /// Bytes.
+    HostMemory,
+    /// The console's own use: of one core, and bytes.
+    OwnCpu,
+    OwnMemory,
+    /// Look-ups of the gateways per second, by how they ended.
+    Lookups(super::sample::Lookup),
+    /// Misses per second, all causes together.
+    Missed,
     /// Percentiles of each second at the front door, in seconds.
     P50,
     P95,

@@ -12,6 +12,8 @@ use super::{
     traffic::Seen,
 };
 
+pub mod stores;
+
 const LAB: [(&str, u16); 10] = [
     ("balancer", 1),
     ("gateway", 3),
@@ -29,7 +31,7 @@ pub fn at(seconds: u64) -> Moment {
     Duration::from_secs(seconds)
 }
 
-fn places() -> Vec<Place> {
+pub fn places() -> Vec<Place> {
     let mut port = 8100;
     let mut places = Vec::new();
     for (role, count) in LAB {
@@ -374,7 +376,7 @@ pub fn degraded() -> State {
                 instance: Some(name.into()),
                 ready: Some(false),
                 checks: [("redis".to_owned(), false)].into(),
-                faults: 0,
+                ..Info::default()
             },
         });
     }

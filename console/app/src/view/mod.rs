@@ -6,6 +6,7 @@ mod bars;
 mod cache;
 mod canvas;
 mod chart;
+mod figures;
 mod footer;
 mod format;
 mod header;

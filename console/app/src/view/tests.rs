@@ -15,6 +15,8 @@ use crate::state::{
     testing::{busy, degraded, disconnected, reading, recharged, starting},
 };
 
+mod stores;
+
 fn look() -> Look {
     Look {
         theme: Theme::new(Depth::Indexed),
