@@ -20,6 +20,7 @@ use kit::Shutdown;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
+pub use hands::{Frozen, kill};
 use plan::QUEUES;
 pub use plan::{CYCLE, Fault, Plan, Profile, Round, Scene, Timed};
 

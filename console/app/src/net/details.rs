@@ -70,6 +70,7 @@ async fn ask(client: &reqwest::Client, lab: &Lab, topic: &Topic) -> Result<Value
     let queue = &lab.levers.queue_url;
     match topic {
         Topic::Upstreams => of_balancers(client, lab, "/admin/upstreams").await,
+        Topic::Balancing => of_balancers(client, lab, "/admin/balancing").await,
         Topic::Picks => of_balancers(client, lab, "/admin/explain?limit=20").await,
         Topic::Requests => of_balancers(client, lab, "/admin/requests?limit=100").await,
         Topic::Keys(prefix) => keys(client, cache, &escaped(prefix)).await,

@@ -44,6 +44,9 @@ impl State {
                     let items = self.instance_items(&name);
                     (name, items)
                 }
+                None if self.view == View::Balancer => {
+                    ("Balancer".to_owned(), self.balancing_items(None))
+                }
                 None => ("Lab".to_owned(), Vec::new()),
             },
         };
@@ -139,27 +142,25 @@ impl State {
             ),
         ];
         match role {
-            Some(Role::Gateway) => items.extend([
-                item('w', "weight …", Choice::Type(format!("weight {name} "))),
-                item(
-                    'p',
-                    "policy of all gateways …",
-                    Choice::Type("policy ".to_owned()),
-                ),
-                item(
-                    'f',
-                    "flush the whole cache",
-                    Choice::Act(Action::Flush(FlushScope::All)),
-                ),
-                item(
-                    'o',
-                    "cache off for this gateway",
-                    Choice::Act(Action::CacheSwitch {
-                        instance: Some(own()),
-                        on: false,
-                    }),
-                ),
-            ]),
+            Some(Role::Balancer) => items.extend(self.balancing_items(None)),
+            Some(Role::Gateway) => {
+                items.extend(self.balancing_items(Some(name)));
+                items.extend([
+                    item(
+                        'f',
+                        "flush the whole cache",
+                        Choice::Act(Action::Flush(FlushScope::All)),
+                    ),
+                    item(
+                        'o',
+                        "cache off for this gateway",
+                        Choice::Act(Action::CacheSwitch {
+                            instance: Some(own()),
+                            on: false,
+                        }),
+                    ),
+                ]);
+            }
             Some(Role::Cache) => {
                 items.push(item(
                     'f',
@@ -192,6 +193,44 @@ impl State {
                 format!("number of {name} instances …"),
                 Choice::Type(format!("scale {name} ")),
             ));
+        }
+        items
+    }
+
+    /// The policies, the one in force marked; and the weight of a gateway, where one is chosen.
+    fn balancing_items(&self, gateway: Option<&str>) -> Vec<Item> {
+        let now = self.policy();
+        let policies = ('1'..).zip(actions::POLICIES).map(|(key, policy)| {
+            let sign = if now == Some(policy) { " (now)" } else { "" };
+            let meaning = super::balancer::meaning_of(policy);
+            item(
+                key,
+                format!("{policy}{sign}: {meaning}"),
+                Choice::Act(Action::Policy {
+                    policy: policy.to_owned(),
+                    pool: None,
+                }),
+            )
+        });
+        let menu = Menu {
+            title: "Policy of the balancer".to_owned(),
+            items: policies.collect(),
+            chosen: actions::POLICIES
+                .iter()
+                .position(|policy| now == Some(*policy))
+                .unwrap_or(0),
+        };
+        let text = match now {
+            Some(now) => format!("policy, now {now} …"),
+            None => "policy …".to_owned(),
+        };
+        let mut items = vec![item('p', text, Choice::Menu(menu))];
+        if let Some(name) = gateway {
+            let weight = match self.weight_of(name) {
+                Some(weight) => format!("weight, now {weight} …"),
+                None => "weight …".to_owned(),
+            };
+            items.push(item('w', weight, Choice::Type(format!("weight {name} "))));
         }
         items
     }

@@ -1,6 +1,7 @@
 //! The model: what is known of the lab and what the operator is doing. Knows no terminal, no HTTP, no runtime.
 
 pub mod alerts;
+pub mod balancer;
 pub mod cache;
 pub mod cursor;
 pub mod details;
@@ -10,6 +11,7 @@ pub mod history;
 pub mod instance;
 pub mod intent;
 pub mod journal;
+pub mod latency;
 pub mod lens;
 pub mod logs;
 pub mod marks;
@@ -144,6 +146,8 @@ pub struct State {
     pub traffic: Traffic,
     pub details: Details,
     pub marks: Marks,
+    /// What latency is held against.
+    pub slo: latency::Slo,
     pub journal: Journal,
 
     pub view: View,
@@ -189,6 +193,7 @@ impl Default for State {
             traffic: Traffic::default(),
             details: Details::default(),
             marks: Marks::default(),
+            slo: latency::Slo::default(),
             journal: Journal::default(),
             view: View::default(),
             trail: Vec::new(),
@@ -268,6 +273,7 @@ impl State {
             self.charted_until = self.now;
             self.remember();
             self.chart();
+            self.judge_latency();
         }
     }
 

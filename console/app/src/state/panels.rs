@@ -22,8 +22,10 @@ impl State {
     pub fn rows(&self, panel: Panel) -> Vec<String> {
         let rows = match panel {
             Panel::Path => self.instance_names(|_| true),
-            Panel::Gateways => self.instance_names(|role| *role == Role::Gateway),
-            // These know more of a row than its key, and filter by all of it.
+            // These are held against the filter as whole rows.
+            Panel::Gateways => return keys_of(self.backends(), |row| row.name),
+            Panel::Picks => return keys_of(self.picks(), |row| row.key),
+            Panel::Routes => return keys_of(self.routes(), |row| row.route),
             Panel::Processes => return keys_of(self.processes(), |process| process.name),
             Panel::Keys => return keys_of(self.keys().keys, |key| key.key),
             Panel::Queues => return keys_of(self.queue_figures(), |figures| figures.queue.name),
@@ -72,6 +74,8 @@ impl State {
     /// How many columns a panel's rows can be ordered by.
     fn sortable(panel: Panel) -> usize {
         match panel {
+            Panel::Gateways => super::balancer::COLUMNS,
+            Panel::Routes => super::latency::COLUMNS,
             Panel::Processes => super::system::PROCESS_COLUMNS,
             Panel::Keys => super::cache::KEY_COLUMNS,
             Panel::Queues => super::queue::QUEUE_COLUMNS,
@@ -119,6 +123,8 @@ impl State {
     /// The whole of a panel's chosen row, to read.
     fn page(&self, panel: Panel) -> Option<Page> {
         match panel {
+            Panel::Gateways => self.backend_page(&self.chosen(panel)?),
+            Panel::Picks => self.pick_page(&self.chosen(panel)?),
             Panel::Keys => self.key_page(),
             Panel::Queues => self.queue_page(),
             Panel::DeadLetters => self.letter_page(),

@@ -130,8 +130,21 @@ impl State {
         let told = self.details.value(&Topic::Queues);
         let cursor = self.cursors.get(&Panel::Queues);
         let filter = cursor.and_then(|cursor| cursor.filter.as_ref());
-        let mut figures: Vec<QueueFigures> = self
-            .queues()
+        let mut queues = self.queues();
+        if queues.is_empty() {
+            // The service is away: what it told last has names at least.
+            let names = told
+                .and_then(|told| told["queues"].as_array())
+                .into_iter()
+                .flatten();
+            queues.extend(names.filter_map(|entry| {
+                Some(QueueView {
+                    name: printable(entry["name"].as_str()?),
+                    ..QueueView::default()
+                })
+            }));
+        }
+        let mut figures: Vec<QueueFigures> = queues
             .into_iter()
             .map(|queue| {
                 let entry = told.and_then(|told| {
@@ -459,7 +472,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::testing::stores::{stocked, troubled};
+    use super::super::testing::stores::{lost, stocked, troubled};
     use super::*;
 
     #[test]
@@ -582,6 +595,15 @@ mod tests {
                 .consumers()
                 .contains(&("notification-1", Some(true)))
         );
+    }
+
+    #[test]
+    fn queues_keep_their_names_when_their_service_is_away() {
+        let figures = lost().queue_figures();
+        let names: Vec<&str> = figures.iter().map(|f| f.queue.name.as_str()).collect();
+        assert_eq!(names, ["bookings", "recharges", "tasks"]);
+        assert!(figures.iter().all(|f| f.queue.depth.is_none()));
+        assert_eq!(lost().dead_letters().len(), 3);
     }
 
     #[test]

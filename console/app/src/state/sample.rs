@@ -10,6 +10,8 @@ pub enum Counter {
     Requests,
     /// Answered with a 5xx status.
     Errors,
+    /// The same, of one route.
+    RouteErrors(String),
     CpuSeconds,
     Retries,
     RateLimited,
@@ -146,6 +148,17 @@ pub enum Lookup {
     Bypass,
 }
 
+impl Lookup {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
 /// What goes up and down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gauge {
@@ -221,6 +234,9 @@ impl Builder {
             "recarga_http_requests_total" => {
                 if label("status").is_some_and(|status| status.starts_with('5')) {
                     self.count(Counter::Errors, value);
+                    if let Some(route) = label("route") {
+                        self.count(Counter::RouteErrors(route.to_owned()), value);
+                    }
                 } else {
                     self.count(Counter::Errors, 0.0);
                 }

@@ -455,6 +455,7 @@ impl State {
         match choice {
             Choice::Act(action) => self.ask(action),
             Choice::Intend(intent) => self.intend(intent),
+            Choice::Menu(menu) => self.overlay = Some(Overlay::Menu(menu)),
             Choice::Type(line) => {
                 self.overlay = Some(Overlay::Palette(Palette {
                     line: Editor::with(&line),
@@ -473,6 +474,7 @@ impl State {
         match self.view {
             View::Balancer => {
                 wanted.insert(Topic::Upstreams);
+                wanted.insert(Topic::Balancing);
                 wanted.insert(Topic::Picks);
             }
             View::Cache => {

@@ -62,6 +62,11 @@ impl Traffic {
         &self.plan
     }
 
+    /// The plan as the line that starts it.
+    pub fn plan_line(&self) -> String {
+        actions::Action::Traffic(self.plan.clone()).to_string()
+    }
+
     /// Requests per second asked for (when off: that would be).
     pub fn rate(&self) -> f64 {
         self.plan.rate

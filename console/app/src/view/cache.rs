@@ -10,7 +10,7 @@ use super::{
     bars,
     canvas::Canvas,
     chart::{self, Pen},
-    figures::{Figure, Room, below, doubt, filter_of, flow, parts, size},
+    figures::{Figure, Room, below, doubt, filter_of, flow, parts, size, steady},
     format,
     table::{self, Cell, Column, Row},
     theme::Theme,
@@ -158,7 +158,7 @@ fn told(figures: &CacheFigures, window: &str, theme: &Theme) -> Vec<Figure> {
                 format::rate(Some(saved.requests)),
                 format::percent(Some(saved.part))
             ),
-            "requests that the services were spared",
+            "of the requests spared the services",
             theme,
         ));
         if let Some(busy) = saved.at_a_time() {
@@ -258,11 +258,11 @@ fn stored(figures: &CacheFigures, leases: Option<f64>, theme: &Theme) -> Vec<Fig
     let mut told = vec![
         count(figures.entries, "keys"),
         Figure::new(size(figures.bytes), "stored", theme),
-        count(leases, "leases held on show"),
+        Figure::counted(leases, "lease held on show", "leases held on show", theme),
         count(figures.early, "refreshed early"),
         count(figures.fills, "filled"),
         count(figures.invalidations, "made void"),
-        count(figures.flushes, "flushes"),
+        Figure::counted(figures.flushes, "flush", "flushes", theme),
         Figure::bad(figures.evictions, "evicted", theme),
         count(figures.lease_waits, "waited for a rebuild"),
     ];
@@ -332,7 +332,12 @@ fn keys(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         return;
     }
     let rows: Vec<Row> = keys.keys.iter().map(|key| row(key, old, theme)).collect();
-    table::draw(canvas, Panel::Keys, inside, &COLUMNS, &rows);
+    let longest = keys.keys.iter().map(|key| key.key.chars().count()).max();
+    let mut columns = COLUMNS;
+    // The other columns take sixty at most.
+    let most = usize::from(inside.width).saturating_sub(60);
+    steady(&mut columns, inside.width, longest.unwrap_or(0).min(most));
+    table::draw(canvas, Panel::Keys, inside, &columns, &rows);
 }
 
 fn row(key: &Key, old: bool, theme: &Theme) -> Row {

@@ -6,7 +6,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{canvas::Canvas, format, theme::Theme};
+use super::{canvas::Canvas, format, table::Column, theme::Theme};
 use crate::state::{State, alerts::age, details::Known};
 
 /// How much of a view there is room for.
@@ -59,6 +59,16 @@ impl Figure {
         }
     }
 
+    /// One that is counted: `1 flush`, `2 flushes`.
+    pub fn counted(value: Option<f64>, one: &str, many: &str, theme: &Theme) -> Self {
+        let label = if value.map(f64::round) == Some(1.0) {
+            one
+        } else {
+            many
+        };
+        Self::new(format::count(value), label, theme)
+    }
+
     fn width(&self) -> usize {
         Span::raw(&self.value).width() + 1 + Span::raw(&self.label).width()
     }
@@ -99,6 +109,20 @@ pub fn flow(canvas: &mut Canvas<'_, '_, '_>, area: Rect, rows: u16, figures: Vec
     let count = lines.len() as u16;
     canvas.lines(area, lines.into_iter().map(|(_, spans)| Line::from(spans)));
     count
+}
+
+/// Where there is much room the first column keeps to what it needs, and the last one takes what is left: what belongs
+/// together stays together.
+pub fn steady(columns: &mut [Column], room: u16, first: usize) {
+    const WIDE: u16 = 100;
+    if room < WIDE {
+        return;
+    }
+    if let [name, .., last] = columns {
+        name.grows = false;
+        name.width = first.max(name.width);
+        last.grows = true;
+    }
 }
 
 /// What is left of an area below so many lines.

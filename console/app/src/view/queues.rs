@@ -3,13 +3,12 @@
 use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::Style,
-    text::{Line, Span},
 };
 
 use super::{
     canvas::Canvas,
     chart::{self, Pen},
-    figures::{Room, below, doubt, filter_of, parts, size},
+    figures::{Figure, Room, below, doubt, filter_of, flow, parts, size, steady},
     format,
     table::{self, Cell, Column, Row},
     theme::Theme,
@@ -98,6 +97,7 @@ fn queues(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     let takers = match (consumers.len(), still) {
         (0, _) => String::new(),
         (1, 0) => "1 consumer".to_owned(),
+        (1, _) => "1 consumer, paused".to_owned(),
         (many, 0) => format!("{many} consumers"),
         (many, still) => format!("{many} consumers, {still} paused"),
     };
@@ -113,7 +113,10 @@ fn queues(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         return;
     }
     let rows: Vec<Row> = figures.iter().map(|figures| row(figures, theme)).collect();
-    table::draw(canvas, Panel::Queues, inside, &COLUMNS, &rows);
+    let longest = figures.iter().map(|f| f.queue.name.chars().count()).max();
+    let mut columns = COLUMNS;
+    steady(&mut columns, inside.width, longest.unwrap_or(0).min(24));
+    table::draw(canvas, Panel::Queues, inside, &columns, &rows);
 }
 
 fn row(figures: &QueueFigures, theme: &Theme) -> Row {
@@ -191,23 +194,18 @@ fn depth(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     let with_words = inside.height >= 8;
     let mut rest = inside;
     if with_words {
-        let words = [
-            (format::count(figures.queue.depth), " wait  "),
-            (format::count(figures.queue.in_flight), " in flight  "),
-            (format::count(figures.behind), " behind their key  "),
-            (format::rate(figures.redelivered), " again/s"),
+        let told = [
+            (format::count(figures.queue.depth), "wait"),
+            (format::count(figures.queue.in_flight), "in flight"),
+            (format::rate(figures.redelivered), "again/s"),
+            (format::count(figures.behind), "behind their key"),
         ];
-        let spans: Vec<Span> = words
+        let told = told
             .into_iter()
-            .flat_map(|(value, label)| {
-                [
-                    Span::styled(value, theme.strong),
-                    Span::styled(label, theme.dim),
-                ]
-            })
+            .map(|(value, label)| Figure::new(value, label, theme))
             .collect();
-        canvas.line(rest, 0, Line::from(spans));
-        rest = below(rest, 1);
+        let used = flow(canvas, rest, 1, told);
+        rest = below(rest, used);
     }
     let with_sparks = rest.height >= count + 3;
     let height = if with_sparks {

@@ -80,7 +80,12 @@ pub fn of_role(state: &State, role: &Role, members: &[&Instance]) -> Remark {
                 .reduce(f64::max);
             let p95 = format!("p95 {}", format::latency(slowest));
             let groups = groups(state, members);
-            match gauge(Gauge::OutboxPending) {
+            // Who shares a table tells of the same events.
+            let pending = members
+                .iter()
+                .filter_map(|i| i.gauge(&Gauge::OutboxPending, now))
+                .reduce(f64::max);
+            match pending {
                 Some(pending) if pending > 0.0 => {
                     let oldest = members
                         .iter()

@@ -10,7 +10,7 @@ use super::{
     bars,
     canvas::Canvas,
     chart::{self, Pen},
-    figures::{Figure, Room, below, cpu, filter_of, flow, parts, size},
+    figures::{Figure, Room, below, cpu, filter_of, flow, parts, size, steady},
     format, status,
     table::{self, Cell, Column, Row},
     theme::Theme,
@@ -107,18 +107,27 @@ fn processes(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         canvas.empty(inside, text);
         return;
     }
+    let lens = state.wide_lens();
+    let trend = if inside.width >= 150 {
+        3 * TREND
+    } else {
+        TREND
+    };
     let rows: Vec<Row> = processes
         .iter()
         .map(|process| {
-            let lens = state.wide_lens();
             let series = Series::Cpu(process.name.clone());
-            let values = state.charts.columns(&series, lens, TREND, Fold::Mean);
-            // All on one scale, which is at least a tenth of a core.
-            let trend = bars::sparkline(&values, bars::ceiling(&values).clamp(0.1, 64.0), TREND);
-            row(process, trend, theme)
+            let values = state.charts.columns(&series, lens, trend, Fold::Mean);
+            // A tenth of a core at least: what idles is flat.
+            let top = bars::ceiling(&values).clamp(0.1, 64.0);
+            row(process, bars::sparkline(&values, top, trend), theme)
         })
         .collect();
-    table::draw(canvas, Panel::Processes, inside, &COLUMNS, &rows);
+    let longest = processes.iter().map(|p| p.name.chars().count()).max();
+    let mut columns = COLUMNS;
+    columns[3].width = trend;
+    steady(&mut columns, inside.width, longest.unwrap_or(0).min(24));
+    table::draw(canvas, Panel::Processes, inside, &columns, &rows);
 }
 
 fn load_style(part: Option<f64>, theme: &Theme) -> Style {
@@ -294,7 +303,7 @@ fn stores(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         let unknown = vitals.is_none();
         told.extend(vitals.unwrap_or_default());
         if unknown {
-            told.push(Figure::new("", "nobody tells more of it", theme));
+            told.push(Figure::new("·", "nobody tells more of it", theme));
         }
         let used = flow(canvas, rest, rows, told);
         // A line between them where there is room.
@@ -340,7 +349,7 @@ fn of_postgres(vitals: &Postgres, theme: &Theme) -> Vec<Figure> {
             "oldest transaction",
         ),
         Figure::bad(vitals.deadlocks, "deadlocks", theme),
-        figure(format::count(vitals.checkpoints), "checkpoints"),
+        Figure::counted(vitals.checkpoints, "checkpoint", "checkpoints", theme),
         figure(size(vitals.temporary), "of temporary files/s"),
     ]
 }
