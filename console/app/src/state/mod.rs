@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod balancer;
+pub mod cache;
 pub mod cursor;
 pub mod details;
 pub mod editor;
@@ -19,9 +20,11 @@ pub mod overlay;
 pub mod overview;
 pub mod palette;
 pub mod panels;
+pub mod queue;
 pub mod sample;
 pub mod series;
 mod steer;
+pub mod system;
 pub mod traffic;
 pub mod view;
 
@@ -175,6 +178,8 @@ pub struct State {
     notice: Option<(Moment, Notice)>,
     charted_until: Moment,
     stores: BTreeMap<&'static str, bool>,
+    /// What this console uses.
+    own: system::Own,
     /// The wall clock at the start, for the journal.
     started: DateTime<Utc>,
 }
@@ -212,6 +217,7 @@ impl Default for State {
             notice: None,
             charted_until: Moment::ZERO,
             stores: BTreeMap::new(),
+            own: system::Own::default(),
             started: DateTime::UNIX_EPOCH,
         }
     }
@@ -370,6 +376,8 @@ impl State {
         let host = self.host();
         let queues = self.queues();
         let depth = self.queue_total().depth;
+        self.chart_cache(&mut put);
+        self.chart_machine(&mut put);
         self.sight = sight;
         put.push((Series::HostCpu, host.cpu));
         put.push((Series::Depth, depth));

@@ -14,6 +14,7 @@ use super::{
 
 pub mod balancer;
 pub mod latency;
+pub mod stores;
 
 const LAB: [(&str, u16); 10] = [
     ("balancer", 1),
@@ -32,7 +33,7 @@ pub fn at(seconds: u64) -> Moment {
     Duration::from_secs(seconds)
 }
 
-fn places() -> Vec<Place> {
+pub fn places() -> Vec<Place> {
     let mut port = 8100;
     let mut places = Vec::new();
     for (role, count) in LAB {
@@ -380,7 +381,7 @@ pub fn degraded() -> State {
                 instance: Some(name.into()),
                 ready: Some(false),
                 checks: [("redis".to_owned(), false)].into(),
-                faults: 0,
+                ..Info::default()
             },
         });
     }
