@@ -39,6 +39,8 @@ impl State {
         let (title, mut items) = match self.view {
             View::Cache => ("Cache".to_owned(), self.cache_items()),
             View::Queue => self.queue_items(),
+            View::Traffic => self.traffic_items(),
+            View::Requests => self.request_items(),
             _ => match self.chosen_instance() {
                 Some(name) => {
                     let items = self.instance_items(&name);
@@ -318,7 +320,12 @@ impl State {
             ),
             ('k', Profile::Soak, "soak: for long"),
         ] {
-            let plan = TrafficPlan::new(profile, rate);
+            let before = self.traffic.plan();
+            let plan = TrafficPlan {
+                mix: before.mix.clone(),
+                seed: before.seed,
+                ..TrafficPlan::new(profile, rate)
+            };
             items.push(item(
                 key,
                 format!("{text}, {rate}/s"),

@@ -6,6 +6,7 @@ use super::{
     instance::Role,
     intent::Intent,
     overlay::{Overlay, Page},
+    traffic::Notice,
     view::{Panel, View},
 };
 
@@ -21,6 +22,12 @@ impl State {
     /// The keys of a panel's rows as they are on show: filtered and ordered.
     pub fn rows(&self, panel: Panel) -> Vec<String> {
         let rows = match panel {
+            // These hold their filter against all of a row.
+            Panel::Calls => {
+                let name = |row: super::traffic::CallRow| row.kind.name().to_owned();
+                return self.call_rows().into_iter().map(name).collect();
+            }
+            Panel::Samples => return self.sample_keys(),
             Panel::Path | Panel::Processes => self.instance_names(|_| true),
             Panel::Gateways => self.instance_names(|role| *role == Role::Gateway),
             Panel::Queues => self.queues().into_iter().map(|queue| queue.name).collect(),
@@ -74,6 +81,8 @@ impl State {
     fn sortable(panel: Panel) -> usize {
         match panel {
             Panel::Processes => 4,
+            Panel::Calls => 7,
+            Panel::Samples => super::requests::COLUMNS,
             _ => 0,
         }
     }
@@ -105,7 +114,13 @@ impl State {
             Panel::Percentiles => self.go(View::Latency),
             Panel::Host => self.go(View::System),
             Panel::Log => self.go(View::Logs),
-            Panel::Lines => self.logs.follow_request(),
+            Panel::Lines if self.logs.can_follow() => self.logs.follow_request(),
+            Panel::Lines => self.open_line(),
+            Panel::Plan => self.open_traffic_menu(),
+            Panel::Samples | Panel::Waterfall => match self.page(panel) {
+                Some(page) => self.overlay = Some(Overlay::Text(page)),
+                None => self.notify(Notice::info("there is no request to look into yet")),
+            },
             _ => {
                 if self.expanded {
                     if let Some(page) = self.page(panel) {
@@ -119,8 +134,19 @@ impl State {
     }
 
     /// The whole of a panel's chosen row, to read.
-    fn page(&self, _panel: Panel) -> Option<Page> {
-        None
+    fn page(&self, panel: Panel) -> Option<Page> {
+        match panel {
+            Panel::Samples | Panel::Waterfall => self.request_page(),
+            _ => None,
+        }
+    }
+
+    /// The chosen line of the log, whole.
+    pub(super) fn open_line(&mut self) {
+        match self.logs.page() {
+            Some(page) => self.overlay = Some(Overlay::Text(page)),
+            None => self.notify(Notice::info("there is no line to look into yet")),
+        }
     }
 
     /// What is copied: the chosen row, or the chosen line of the log.
@@ -128,6 +154,7 @@ impl State {
         let panel = self.panel();
         match panel {
             Panel::Log | Panel::Lines => self.logs.chosen_text(),
+            Panel::Samples | Panel::Waterfall => Some(self.page(panel)?.lines.join("\n")),
             _ => {
                 let rows = self.rows(panel);
                 let meant = self.cursor(panel).meant(&rows).join("\n");

@@ -44,6 +44,8 @@ pub enum Series {
     /// A percentile of the generator's, from the intended start and from the actual one, in seconds.
     TrafficCorrected,
     TrafficRaw,
+    /// Requests per second of the generator's that failed.
+    TrafficErrors,
 }
 
 /// How the seconds of one column become one value.

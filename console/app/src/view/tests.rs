@@ -231,3 +231,5 @@ fn the_smallest_sizes_one_by_one() {
         }
     }
 }
+
+mod trace;
