@@ -53,8 +53,9 @@ pub struct Span {
     /// 0 for the outermost hop; what a hop does is one deeper than it.
     pub depth: usize,
     pub is_hop: bool,
-    /// Where it begins, in milliseconds from the request's beginning. `Server-Timing` tells durations only: a hop is put into the
-    /// middle of the time that is left in the one around it, and stores one after the other from their hop's beginning.
+    /// Where it begins, in milliseconds from the request's beginning. A `start` in `Server-Timing` counts from the first hop that
+    /// tells none behind the outermost. Where it is not told, a hop is put into the middle of the one around it, and stores one after
+    /// the other from their hop's beginning.
     pub starts_at: f64,
 }
 
@@ -79,37 +80,57 @@ const SPANS: usize = 64;
 pub fn waterfall<'a>(headers: impl IntoIterator<Item = &'a str>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut hops = 0;
-    let (mut begins, mut around, mut next_store) = (0.0, None, 0.0);
+    // Where the present hop begins, and where the one begins that told starts count from.
+    let (mut begins, mut zero, mut around, mut next_store) = (0.0, 0.0, None, 0.0);
     let entries = headers.into_iter().flat_map(|header| header.split(','));
     for entry in entries.take(SPANS) {
         let mut parts = entry.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
-        let duration = parts
-            .filter_map(|part| part.strip_prefix("dur="))
-            .find_map(|text| text.trim_matches('"').parse::<f64>().ok())
-            .filter(|duration| duration.is_finite() && *duration >= 0.0);
+        let (mut duration, mut start) = (None, None);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("dur", text)) => duration = sensible(text),
+                Some(("start", text)) => start = sensible(text),
+                _ => {}
+            }
+        }
         let (Some(milliseconds), false) = (duration, name.is_empty()) else {
             continue;
         };
+        let told = start.map(|start: f64| zero + start);
         let is_hop = HOPS.contains(&name);
-        if is_hop {
-            begins += around.map_or(0.0, |around: f64| (around - milliseconds).max(0.0) / 2.0);
+        let starts_at = if is_hop {
+            let middle = around.map_or(0.0, |around: f64| (around - milliseconds).max(0.0) / 2.0);
+            begins = told.unwrap_or(begins + middle);
+            if told.is_none() {
+                zero = begins;
+            }
             around = Some(milliseconds);
-            next_store = begins;
             hops += 1;
-        }
+            begins
+        } else {
+            told.unwrap_or(next_store)
+        };
+        next_store = if is_hop {
+            starts_at
+        } else {
+            starts_at + milliseconds
+        };
         spans.push(Span {
             name: name.chars().filter(|c| !c.is_control()).take(40).collect(),
             milliseconds,
             depth: if is_hop { hops - 1 } else { hops },
             is_hop,
-            starts_at: if is_hop { begins } else { next_store },
+            starts_at,
         });
-        if !is_hop {
-            next_store += milliseconds;
-        }
     }
     spans
+}
+
+/// A number of milliseconds up to a day.
+fn sensible(text: &str) -> Option<f64> {
+    let number: f64 = text.trim_matches('"').parse().ok()?;
+    (0.0..=86_400_000.0).contains(&number).then_some(number)
 }
 
 #[cfg(test)]
@@ -137,6 +158,16 @@ mod tests {
                 ("pg", 3, 3.0),
             ]
         );
+    }
+
+    #[test]
+    fn told_starts_are_taken() {
+        let header = "balancer;dur=10, gateway;dur=8, cache;dur=1;start=2, travel;dur=3;start=4, pg;dur=1;start=5";
+        let starts: Vec<f64> = waterfall([header])
+            .iter()
+            .map(|span| span.starts_at)
+            .collect();
+        assert_eq!(starts, [0.0, 1.0, 3.0, 5.0, 6.0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub enum Failure {
         "steady traffic runs where it was asked for: in the console, or in a `recarga do traffic …` of its own"
     )]
     OwnTraffic,
-    #[error("{target:?} is not on this machine; only --allow-remote lets calls go there")]
+    #[error("{target} is not on this machine; only --allow-remote lets calls go there")]
     Remote { target: String },
     #[error("there is no {what} {name:?}{}", there_are(.known))]
     Unknown {

@@ -97,7 +97,15 @@ impl std::fmt::Debug for Levers {
 }
 
 impl Levers {
-    /// `http` should use no proxy: everything is nearby.
+    /// A client as levers need it: no proxy, for everything is nearby, and no redirects, for answers are shown as they are.
+    pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+        reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+    }
+
+    /// `http` is best made by [`Levers::client`].
     #[must_use]
     pub fn new(http: reqwest::Client, lab: Lab, rights: Rights) -> Self {
         Self {

@@ -308,7 +308,7 @@ pub const TABLE: &[Entry] = &[
         "balancing admission.enabled=true",
         &[
             Slot::Option("admission.enabled", Value::Such(&["true", "false"])),
-            Slot::Option("outlier.enabled", Value::Such(&["true", "false"])),
+            Slot::Option("outlier.max_ejection_percent", Value::Such(&["0", "50"])),
             Slot::Option("retries.percent", Value::Such(&["0", "20", "null"])),
             Slot::Option("sticky", Value::Such(&["true", "false"])),
             POOL,

@@ -24,7 +24,7 @@ fn text() -> impl Strategy<Value = String> {
 fn mix() -> impl Strategy<Value = Mix> {
     let weights = prop::collection::vec((select(Kind::ALL.to_vec()), 1..1_000_u32), 1..5);
     prop_oneof![
-        select(Mix::NAMED.to_vec()).prop_map(|(name, _)| Mix::named(name).unwrap()),
+        select(Mix::NAMED.to_vec()).prop_map(|(name, _)| Mix::named(name).expect("a mix")),
         weights.prop_map(|weights| Mix::of(&weights)),
     ]
 }
@@ -195,9 +195,9 @@ fn shell(line: &str) -> Vec<String> {
     let output = std::process::Command::new("sh")
         .args(["-c", &script])
         .output()
-        .unwrap();
+        .expect("a shell");
     assert!(output.status.success(), "{line}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
     text.split_terminator('\0').map(str::to_owned).collect()
 }
 

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    export,
     keys::{Chord, Keymap},
     net::Wire,
     options::Options,
@@ -181,7 +182,9 @@ impl Console {
                         self.state.apply(Update::Notice(Notice::info(text)));
                     }
                     Command::Mouse(on) => screen.mouse(on)?,
-                    Command::NextTheme | Command::Theme(_) | Command::Export(_) => {}
+                    Command::NextTheme => self.theme(None),
+                    Command::Theme(name) => self.theme(Some(&name)),
+                    Command::Export(path) => self.export(&path),
                     // A full queue of commands means a hand on the keyboard: what is too much is left out.
                     Command::Do { .. } | Command::Weigh(_) => drop(wire.commands.try_send(command)),
                 }
@@ -190,12 +193,37 @@ impl Console {
             wire.wanted.send_if_modified(|before| {
                 let changed = *before != wanted;
                 if changed {
-                    self.state.details.keep(&wanted);
+                    // What is held still is looked at, not asked for.
+                    if !self.state.sight.is_frozen() {
+                        self.state.details.keep(&wanted);
+                    }
                     *before = wanted;
                 }
                 changed
             });
         }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.state.apply(Update::Notice(notice));
+        self.soon();
+    }
+
+    fn theme(&mut self, name: Option<&str>) {
+        let notice = match self.look.change(name) {
+            Some(name) => Notice::info(format!("theme {name}")),
+            None => Notice::bad("there is no such theme: dark, light, safe, sixteen, mono"),
+        };
+        self.tell(notice);
+    }
+
+    /// Writes the last minutes to a file. A few hundred kilobytes: the disk takes them in the time of a frame.
+    fn export(&mut self, path: &std::path::Path) {
+        let notice = match export::write(&self.state, path) {
+            Ok(bytes) => Notice::good(format!("{bytes} bytes written to {}", path.display())),
+            Err(why) => Notice::bad(format!("{} was not written: {why}", path.display())),
+        };
+        self.tell(notice);
     }
 
     fn mouse(&mut self, mouse: MouseEvent) {
@@ -266,11 +294,14 @@ impl Console {
     fn draw(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         self.draw_at = None;
         self.last_draw = Some(Instant::now());
-        let mut targets = Targets::default();
-        screen
-            .terminal
-            .draw(|frame| targets = view::draw(frame, &self.state, &self.look))?;
-        self.targets = targets;
+        let mut targets = None;
+        let drawn =
+            screen.draw(|frame| targets = Some(view::draw(frame, &self.state, &self.look)))?;
+        match targets {
+            Some(targets) if drawn => self.targets = targets,
+            // The terminal has not taken the last frame yet.
+            _ => self.later(),
+        }
         Ok(())
     }
 }

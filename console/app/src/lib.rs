@@ -4,9 +4,14 @@
 //! terminal nor HTTP, `view` draws it and changes nothing. `console` is the one loop that connects them.
 
 mod console;
+mod export;
+mod frames;
 mod keys;
 mod net;
 mod options;
+mod plain;
+#[cfg(debug_assertions)]
+mod rehearsal;
 mod state;
 mod terminal;
 mod view;
@@ -16,8 +21,10 @@ use std::io::IsTerminal;
 use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
+pub use frames::time_frames;
 pub use net::topology::{Names, TopologySource};
 pub use options::{Options, Secrets, Settings};
+pub use plain::{Form, Limit, Verdict, Watch, watch};
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.
@@ -26,7 +33,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
         "the console needs a terminal"
     );
+    ensure!(
+        std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        "this terminal can only print (TERM=dumb): `recarga status` and `recarga logs` show the same as text"
+    );
     let rights = options.rights()?;
+    options.check()?;
     let keymap = options.keymap()?;
     let look = options.look(|name| std::env::var(name).ok());
     let mut wire = net::Wire::start(
@@ -38,6 +50,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     .context("cannot prepare HTTP")?;
     let result = {
         let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
+        #[cfg(debug_assertions)]
+        rehearsal::in_a_task();
         let mut console = console::Console::new(look, &options, keymap);
         console.run(&mut screen, &mut wire, &shutdown).await
     };
@@ -45,13 +59,19 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     result
 }
 
-/// The keys and what they do, as help and README print them.
-pub fn keys() -> impl Iterator<Item = (String, &'static str)> {
+/// The keys and what they do, by chapter, as help and README print them.
+#[must_use]
+pub fn keys() -> Vec<(&'static str, Vec<(String, &'static str)>)> {
     let keymap = keys::Keymap::default();
-    let lines: Vec<_> = keymap
-        .bindings()
+    keys::CHAPTERS
         .iter()
-        .map(|binding| (binding.printed(), binding.long))
-        .collect();
-    lines.into_iter()
+        .map(|(chapter, names)| {
+            let lines = names.iter().filter_map(|name| keymap.named(name));
+            let lines = lines.map(|binding| (binding.printed(), binding.long));
+            (
+                *chapter,
+                lines.filter(|(keys, _)| !keys.is_empty()).collect(),
+            )
+        })
+        .collect()
 }

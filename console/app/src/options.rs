@@ -12,7 +12,7 @@ use crate::{
     net::topology::TopologySource,
     view::{
         Look,
-        theme::{Depth, Theme},
+        theme::{Depth, Scheme},
     },
 };
 
@@ -116,10 +116,43 @@ impl Options {
                 let locale = locale.to_ascii_lowercase();
                 locale.contains("utf-8") || locale.contains("utf8")
             });
-        Look {
-            theme: Theme::new(depth),
-            ascii: self.ascii.unwrap_or(!unicode),
+        // `foreground;background`, where a terminal says so: 7 and 15 are white.
+        let light = set("COLORFGBG")
+            .and_then(|value| {
+                value
+                    .rsplit(';')
+                    .next()
+                    .and_then(|last| last.parse::<u8>().ok())
+            })
+            .is_some_and(|background| matches!(background, 7 | 15));
+        let own = if light { Scheme::Light } else { Scheme::Dark };
+        let chosen = self.settings.theme.as_deref().and_then(Scheme::named);
+        let scheme = if colour {
+            chosen.unwrap_or(own)
+        } else {
+            Scheme::Mono
+        };
+        Look::new(scheme, depth, self.ascii.unwrap_or(!unicode))
+    }
+
+    /// Whether the operator's settings make sense; says what does not.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if let Some(name) = &self.settings.theme {
+            let names: Vec<_> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
+            anyhow::ensure!(
+                Scheme::named(name).is_some(),
+                "theme: there is no {name:?}; there are {}",
+                names.join(", ")
+            );
         }
+        if let Some(name) = &self.settings.window {
+            let mut sight = crate::state::lens::Sight::default();
+            anyhow::ensure!(
+                sight.choose(name),
+                "window: one of 30s, 1m, 2m, 5m, 10m, 15m, not {name:?}"
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn rights(&self) -> anyhow::Result<Rights> {

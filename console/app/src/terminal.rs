@@ -1,29 +1,43 @@
-//! The terminal: taken over as one, given back whatever happens, written to only when something changed.
+//! The terminal: taken over as one, given back whatever happens, written to only when something changed, never waited for.
 
 use std::{
-    io::{self, BufWriter, Stdout, Write},
+    io::{self, Write},
     sync::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crossterm::{
     cursor,
     event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
-    execute, queue,
+    queue,
     style::ResetColor,
     terminal::{
         BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
         disable_raw_mode, enable_raw_mode,
     },
 };
+use outlet::Outlet;
 use ratatui::{
-    Terminal,
+    Frame, Terminal,
     backend::{Backend, ClearType, CrosstermBackend, WindowSize},
     buffer::Cell,
     layout::{Position, Size},
 };
+use rustix::termios::tcgetwinsize;
+
+mod outlet;
+
+/// What a terminal is taken for that does not know its size, such as a serial line.
+const USUAL: Size = Size {
+    width: 80,
+    height: 24,
+};
+
+/// How long a terminal that reads nothing may hold up its own restoration, twice.
+const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// Whether the terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -32,35 +46,43 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 static MOUSE: AtomicBool = AtomicBool::new(false);
 
 fn take() -> io::Result<()> {
+    if TAKEN.load(Ordering::SeqCst) {
+        // A shell may have changed the settings while we were stopped; crossterm thinks they are still ours.
+        disable_raw_mode()?;
+    }
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    execute!(
-        io::stdout(),
+    let mut bytes = Vec::new();
+    queue!(
+        bytes,
         EnterAlternateScreen,
         EnableBracketedPaste,
         cursor::Hide
     )?;
     if MOUSE.load(Ordering::SeqCst) {
-        execute!(io::stdout(), EnableMouseCapture)?;
+        queue!(bytes, EnableMouseCapture)?;
     }
+    Outlet::get().send(&mut bytes);
     Ok(())
 }
 
 /// Gives the terminal back; more than once does no harm.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // Nothing can be done about a terminal that is gone.
+        let mut bytes = Vec::new();
+        // Writing into memory does not fail, and nothing can be done about a terminal that is gone.
         if MOUSE.load(Ordering::SeqCst) {
-            let _ = execute!(io::stdout(), DisableMouseCapture);
+            let _ = queue!(bytes, DisableMouseCapture);
         }
-        let _ = execute!(
-            io::stdout(),
+        let _ = queue!(
+            bytes,
             EndSynchronizedUpdate,
             ResetColor,
             DisableBracketedPaste,
             LeaveAlternateScreen,
             cursor::Show
         );
+        Outlet::get().finish(&bytes, LAST_WORDS);
         let _ = disable_raw_mode();
     }
 }
@@ -79,7 +101,7 @@ fn restore_on_panic() {
 
 /// The terminal while it is ours; dropping it gives it back.
 pub struct Screen {
-    pub terminal: Terminal<Quiet>,
+    terminal: Terminal<Quiet>,
 }
 
 impl Screen {
@@ -90,6 +112,22 @@ impl Screen {
         take()?;
         let terminal = Terminal::new(Quiet::new()).inspect_err(|_| give_back())?;
         Ok(Self { terminal })
+    }
+
+    /// Draws a frame, unless the terminal has not taken the last one yet. Whether it did: if not, try again later with what is
+    /// true then.
+    pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<bool> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            // A panic on another thread has been printed; what is drawn now would only spoil it.
+            return Err(io::Error::other("a part of the console panicked"));
+        }
+        if !Outlet::get().is_idle()? {
+            return Ok(false);
+        }
+        self.terminal.draw(render)?;
+        #[cfg(debug_assertions)]
+        crate::rehearsal::after_a_frame()?;
+        Ok(true)
     }
 
     /// Stops as Ctrl-Z stops any program, and comes back with the screen as it was.
@@ -107,23 +145,36 @@ impl Screen {
     }
 
     /// Hands a text to the terminal's clipboard, also over ssh (OSC 52).
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has the screen may write to it"
+    )]
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
-        execute!(
-            io::stdout(),
-            crossterm::clipboard::CopyToClipboard::to_clipboard_from(text)
-        )
+        let mut bytes = Vec::new();
+        let copy = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
+        queue!(bytes, copy)?;
+        Outlet::get().send(&mut bytes);
+        Ok(())
     }
 
     /// The mouse for us, or for the terminal's own selection.
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has the screen may write to it"
+    )]
     pub fn mouse(&mut self, on: bool) -> io::Result<()> {
         MOUSE.store(on, Ordering::SeqCst);
+        let mut bytes = Vec::new();
         if on {
-            execute!(io::stdout(), EnableMouseCapture)
+            queue!(bytes, EnableMouseCapture)?;
         } else {
-            execute!(io::stdout(), DisableMouseCapture)
+            queue!(bytes, DisableMouseCapture)?;
         }
+        Outlet::get().send(&mut bytes);
+        Ok(())
     }
 
+    /// Has the next frame paint everything.
     pub fn repaint(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
@@ -135,16 +186,32 @@ impl Drop for Screen {
     }
 }
 
+/// Collects a frame and hands it over as one piece.
+#[derive(Default)]
+struct Piece(Vec<u8>);
+
+impl Write for Piece {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Outlet::get().send(&mut self.0);
+        Ok(())
+    }
+}
+
 /// A backend that sends nothing for a frame in which nothing changed, and everything else in one synchronized piece.
 pub struct Quiet {
-    inner: CrosstermBackend<BufWriter<Stdout>>,
+    inner: CrosstermBackend<Piece>,
     open: bool,
 }
 
 impl Quiet {
     fn new() -> Self {
         Self {
-            inner: CrosstermBackend::new(BufWriter::with_capacity(64 * 1024, io::stdout())),
+            inner: CrosstermBackend::new(Piece::default()),
             open: false,
         }
     }
@@ -201,7 +268,12 @@ impl Backend for Quiet {
     }
 
     fn size(&self) -> io::Result<Size> {
-        self.inner.size()
+        let size = tcgetwinsize(io::stdout())?;
+        Ok(if size.ws_col == 0 || size.ws_row == 0 {
+            USUAL
+        } else {
+            Size::new(size.ws_col, size.ws_row)
+        })
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {

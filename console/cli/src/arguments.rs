@@ -38,6 +38,10 @@ pub enum Command {
     Seed(Seed),
     /// Watch and steer a running lab.
     Console(Console),
+    /// The console's numbers without a terminal: a line a second, a view as text, or JSON; limits decide about the exit code.
+    Top(Top),
+    /// Do something to a running lab, as a key of the console does: drain, kill, fault, traffic, … `--list` shows all.
+    Do(Do),
     /// Send traffic without the console.
     Load(Load),
     /// Print the logs of the instances, merged.
@@ -116,6 +120,9 @@ pub struct Up {
     /// The address of the public port; everything else stays on loopback.
     #[arg(long, default_value = "127.0.0.1")]
     pub address: IpAddr,
+    /// Refuse every lever (drain, faults, flush, scale, ...), whoever pulls it: a lab to be looked at.
+    #[arg(long, env = "RECARGA_READ_ONLY")]
+    pub read_only: bool,
     /// Use this PostgreSQL (15 or newer) instead of a private one.
     #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
@@ -175,7 +182,7 @@ pub struct Seed {
     pub operator_password: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Console {
     /// Find the services by DNS, as in containers, instead of through the lab's folder.
     #[arg(long)]
@@ -192,6 +199,93 @@ pub struct Console {
 }
 
 #[derive(Debug, Args)]
+pub struct Top {
+    /// A view as text: overview, balancer, cache, queue, latency, traffic, logs, requests, system.
+    #[arg(long, conflicts_with = "json")]
+    pub view: Option<String>,
+    /// Everything known as one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Lines also on a terminal, where the console opens otherwise, read-only.
+    #[arg(long, conflicts_with_all = ["json", "view"])]
+    pub plain: bool,
+    /// Once, then end.
+    #[arg(long, conflicts_with = "times")]
+    pub once: bool,
+    /// So many times, then end.
+    #[arg(long, short = 'n')]
+    pub times: Option<u64>,
+    /// How often: 500ms to 1h.
+    #[arg(long, default_value = "1s", value_parser = interval)]
+    pub every: Duration,
+    /// End with exit code 8 if this was broken: p50=, p95= or p99=100ms, errors=1, hits=80%, depth=1000, dead=0, down. Repeatable.
+    #[arg(long = "limit", value_name = "LIMIT")]
+    pub limits: Vec<app::Limit>,
+    /// Warnings and errors of the logs as lines of their own.
+    #[arg(long)]
+    pub logs: bool,
+    /// At the end, write what was seen to this file: .html, .csv or .json.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+    /// With --view: how many columns.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub width: u16,
+    /// With --view: how many rows.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=300))]
+    pub height: u16,
+    /// Keep to ASCII, whatever the locale.
+    #[arg(long)]
+    pub ascii: bool,
+    /// Find the services by DNS, as in containers, instead of through the lab's folder.
+    #[arg(long)]
+    pub dns: bool,
+}
+
+/// A time of 500 ms to an hour, such as `500ms`, `2s` or `1m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time of 500ms to 1h, such as 500ms, 2s or 1m");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let time = number
+        .checked_mul(milliseconds)
+        .filter(|time| (500..=3_600_000).contains(time));
+    time.map(Duration::from_millis).ok_or_else(wrong)
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Do {
+    /// What to do, such as `drain gateway-2`; several with `';'` between them.
+    #[arg(value_name = "ACTION", required_unless_present = "list")]
+    pub action: Vec<String>,
+    /// Print everything that can be done.
+    #[arg(long, conflicts_with_all = ["action", "dry_run", "yes"])]
+    pub list: bool,
+    /// Only tell what would be done, counted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, whatever it is.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Refuse whatever changes anything.
+    #[arg(long, env = "RECARGA_READ_ONLY")]
+    pub read_only: bool,
+    /// Let calls and traffic go to another machine.
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// One JSON document for each action.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Load {
     /// Where to; by default the lab running in this folder.
     #[arg(long)]
@@ -199,7 +293,7 @@ pub struct Load {
     /// Let the target be another machine.
     #[arg(long)]
     pub allow_remote: bool,
-    /// Which calls: contract, reads, or weights such as balance=3,recharge=1.
+    /// Which calls: contract, reads, writes, cached, uncached, cards, tutoring, tasks, or weights such as balance=3,recharge=1.
     #[arg(long, default_value = "contract")]
     pub mix: load::Mix,
     /// Closed loop: connections that each send the next request after the last answer.
@@ -208,6 +302,9 @@ pub struct Load {
     /// Open loop instead: this many requests a second, whatever the system does.
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Open loop: how the rate changes over the time: constant, ramp, spike, burst, soak.
+    #[arg(long, requires = "rate", default_value_t)]
+    pub profile: load::Profile,
     /// Open loop: independent arrivals instead of even ones.
     #[arg(long, requires = "rate")]
     pub poisson: bool,

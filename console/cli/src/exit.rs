@@ -8,6 +8,8 @@ use crate::terminal::tell;
 pub const SUCCESS: u8 = 0;
 /// Something failed, and the words say what.
 pub const FAILURE: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
 /// PostgreSQL or Redis is missing on this machine.
 pub const MISSING: u8 = 3;
 /// A port is taken by another program.
@@ -18,6 +20,8 @@ pub const NOT_RUNNING: u8 = 5;
 pub const VIOLATED: u8 = 6;
 /// An invariant could not be checked; those that could, hold.
 pub const UNCHECKED: u8 = 7;
+/// A limit that was set was broken.
+pub const LIMIT: u8 = 8;
 /// Stopped by a signal before the work was done.
 pub const INTERRUPTED: u8 = 130;
 
@@ -32,6 +36,7 @@ Exit codes:
   5    no lab is running in this folder
   6    `recarga verify` or `recarga chaos`: an invariant is violated
   7    `recarga verify`: an invariant could not be checked; those that could, hold
+  8    `recarga top`: a limit was broken
   130  stopped by a signal before it was done
 `recarga test` passes the exit code of the tests on.";
 

@@ -5,6 +5,7 @@ mod commands;
 mod documents;
 mod exit;
 mod progress;
+mod supervision;
 mod terminal;
 
 use std::process::ExitCode;
@@ -29,12 +30,13 @@ fn main() -> ExitCode {
 }
 
 /// A guard only waits, so one thread does; with one, the kernel also knows it as the parent of its child. An upstream of a
-/// benchmark must not take more than one core.
+/// benchmark must not take more than one core. The console has little to do, often: threads would mostly wake each other.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     match command {
-        Command::Guard(_) | Command::Health(_) | Command::BenchUpstream(_) => {
-            tokio::runtime::Builder::new_current_thread()
-        }
+        Command::Guard(_)
+        | Command::Health(_)
+        | Command::BenchUpstream(_)
+        | Command::Console(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     }
     .enable_all()

@@ -25,6 +25,16 @@ pub fn is_fancy(plain: bool) -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Asks on the terminal; the line that was typed, empty at its end.
+pub fn ask(question: &str) -> io::Result<String> {
+    let mut output = io::stdout().lock();
+    write!(output, "{question}")?;
+    output.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
 /// Asks a question that is answered with yes or no; yes when the answer is empty.
 pub fn confirm(question: &str) -> io::Result<bool> {
     let mut output = io::stdout().lock();

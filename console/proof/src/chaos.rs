@@ -20,6 +20,7 @@ use kit::Shutdown;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
+pub use hands::{Frozen, kill};
 use plan::QUEUES;
 pub use plan::{CYCLE, Fault, Plan, Profile, Round, Scene, Timed};
 
@@ -253,6 +254,7 @@ async fn start(
             scale: seed::Scale::Town,
             seed: 1,
         },
+        read_only: false,
         rewire: Some(board.rewire(environment.collect())),
     };
     match host::up(lab, Events::ignore(), shutdown.clone()).await? {

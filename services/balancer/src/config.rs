@@ -4,7 +4,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use kit::{Common, discovery::Source};
-use proxy::{Balancing, CheckSettings, HashOn, PolicyKind, Thresholds, edge::EdgeSettings};
+use proxy::{
+    Balancing, CheckSettings, HashOn, PolicyKind, Thresholds, edge::EdgeSettings,
+    samples::SampleSettings,
+};
 use serde_json::{Value, json};
 
 use crate::tls;
@@ -84,6 +87,12 @@ pub struct Config {
     /// Limit the requests in flight to what the gateways can do, found out from their latencies; more wait shortly or get 503.
     #[arg(long, env = "RECARGA_ADMISSION")]
     pub admission: bool,
+    /// Requests a second that are kept to be looked into (`GET /admin/requests`), and as many failed and as many slow ones.
+    #[arg(long, env = "RECARGA_SAMPLE_RATE", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub sample_rate: u32,
+    /// Milliseconds from which on a request is slow.
+    #[arg(long, env = "RECARGA_SAMPLE_SLOW_MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub sample_slow_ms: u64,
     /// Any of the balancing settings, as the JSON that `PUT /admin/balancing` takes: `{"breaker": {"failures": 3}}`. The flags
     /// above come after it.
     #[arg(long, env = "RECARGA_BALANCING", value_parser = balancing)]
@@ -110,6 +119,14 @@ impl Config {
             tls,
             ..defaults
         })
+    }
+
+    #[must_use]
+    pub fn samples(&self) -> SampleSettings {
+        SampleSettings {
+            per_second: self.sample_rate,
+            slow: Duration::from_millis(self.sample_slow_ms),
+        }
     }
 
     #[must_use]

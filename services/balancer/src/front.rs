@@ -8,11 +8,20 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
+use chrono::Utc;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::Limited;
-use kit::{Problem, RequestContext, observe::RouteLabel};
+use kit::{
+    Problem, RequestContext,
+    observe::RouteLabel,
+    record::{CacheLabel, Exchange},
+    timing::SERVER_TIMING,
+};
 use proxy::{
-    ForwardError, ForwardOptions, Forwarded, Forwarder, edge::Arrival, headers::strip_internal,
+    ForwardError, ForwardOptions, Forwarded, Forwarder, Served,
+    edge::Arrival,
+    headers::strip_internal,
+    samples::{Details, Samples},
 };
 
 use crate::routes::Routes;
@@ -24,6 +33,7 @@ const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH
 pub(crate) struct Front {
     pub forwarder: Forwarder,
     pub routes: Routes,
+    pub samples: Samples,
     pub timeout: Duration,
     pub body_limit: usize,
 }
@@ -33,18 +43,15 @@ pub(crate) async fn forward(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let label = RouteLabel(
-        front
-            .routes
-            .of(request.uri().path())
-            .label()
-            .to_owned()
-            .into(),
-    );
+    let started = Instant::now();
+    let route = front.routes.of(request.uri().path());
+    let label = RouteLabel(route.label().to_owned().into());
+    let (method, target) = (request.method().clone(), request.uri().clone());
     let mut response = match front.answer(client, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
+    front.sample(&method, target.path(), route.label(), &response, started);
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().entry(header::ALLOW).or_insert(ALLOW);
     }
@@ -84,6 +91,43 @@ impl Front {
                 Err(error.into())
             }
         }
+    }
+
+    fn sample(
+        &self,
+        method: &Method,
+        path: &str,
+        route: &str,
+        response: &Response,
+        started: Instant,
+    ) {
+        let now = Instant::now();
+        let elapsed = now - started;
+        let status = response.status().as_u16();
+        let Some(why) = self.samples.admit(status, elapsed, now) else {
+            return;
+        };
+        let headers = response.headers();
+        let served = response.extensions().get::<Served>();
+        let id = RequestContext::current_id();
+        let exchange = Exchange {
+            id: id.as_deref().unwrap_or_default(),
+            method: method.as_str(),
+            path,
+            status,
+            cache: CacheLabel::of(headers.get("x-cache").map(HeaderValue::as_bytes)),
+            elapsed,
+        };
+        let details = Details {
+            route,
+            upstream: served.map(|served| served.upstream.as_str()),
+            attempts: served.map_or(0, |served| served.attempts),
+            sent_after: Duration::ZERO,
+        };
+        let timing = headers.get_all(SERVER_TIMING).iter();
+        let timing = timing.map(HeaderValue::as_bytes);
+        self.samples
+            .keep(why, &exchange, &details, timing, Utc::now());
     }
 
     fn too_large(&self) -> Problem {

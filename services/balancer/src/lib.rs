@@ -16,13 +16,17 @@ mod page;
 mod routes;
 mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, handler::Handler, middleware, routing::get};
 use kit::{Listeners, Service, Shutdown};
 use proxy::{
     Forwarder, ForwarderSettings, Metrics, Pool, PoolSettings,
     edge::{self, Edge, EdgeMetrics},
+    samples::{self, Samples},
 };
 
 pub use api::openapi;
@@ -37,6 +41,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
     let service = Service::new("balancer", &config.common, shutdown.clone());
+    service.recorder().time_routes();
     let instance = service.instance().clone();
 
     let metrics = instance.metrics().register(Metrics::register);
@@ -52,6 +57,7 @@ pub async fn run(
     host::watch(&instance, shutdown);
 
     let recorder = Arc::clone(service.recorder());
+    let samples = Samples::new(config.samples(), Instant::now());
     let routes = routes::Routes::new(document.paths.paths.keys(), &recorder);
     let front = front::Front {
         forwarder: Forwarder::new(
@@ -62,6 +68,7 @@ pub async fn run(
             },
         ),
         routes: routes.clone(),
+        samples: samples.clone(),
         timeout: config.forward_timeout(),
         body_limit: config.body_limit_bytes,
     };
@@ -85,7 +92,7 @@ pub async fn run(
             cors.clone(),
             cors::answer_preflight,
         ));
-    let admin_open = proxy::admin::open(vec![pool.clone()]);
+    let admin_open = proxy::admin::open(vec![pool.clone()]).merge(samples::router(samples.clone()));
     let admin_operator = proxy::admin::operator(vec![pool.clone()]);
     let settings = config.edge()?;
     let metrics = instance.metrics().register(EdgeMetrics::register);
@@ -102,6 +109,7 @@ pub async fn run(
             pool,
             settings,
             metrics,
+            samples,
             hooks,
             router: front.router,
         };

@@ -52,6 +52,7 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         waiters.clone(),
         causes.clone(),
     ));
+    kit::vitals::redis(&instance, &config.redis, "redis")?;
     let (deletions, deleter) = deletion::deletions(keeper.clone(), waiters.clone());
     let store = Arc::new(Store::new(
         keeper.clone(),

@@ -5,7 +5,7 @@ use redis::{RedisResult, aio::MultiplexedConnection};
 use crate::key::{LEASES, VALUES, pattern};
 
 /// Redis keys looked at in one step.
-const STEP: usize = 500;
+pub const STEP: usize = 500;
 
 /// Removes every value whose key begins with `prefix`, and every lease on one. The keys of the values removed.
 ///
@@ -26,7 +26,7 @@ async fn sweep(
     let mut removed = Vec::new();
     let mut cursor = 0;
     loop {
-        let (next, batch) = scan(connection, cursor, space, prefix).await?;
+        let (next, batch) = scan(connection, cursor, space, prefix, STEP).await?;
         if !batch.is_empty() {
             let mut pipeline = redis::pipe();
             for key in &batch {
@@ -48,19 +48,20 @@ async fn sweep(
     }
 }
 
-/// One step through the Redis keys of a space: the next cursor (0 at the end) and what was found.
+/// One step, about so wide, through the Redis keys of a space: the next cursor (0 at the end) and what was found.
 pub async fn scan(
     connection: &mut MultiplexedConnection,
     cursor: u64,
     space: &str,
     prefix: &str,
+    step: usize,
 ) -> RedisResult<(u64, Vec<Vec<u8>>)> {
     redis::cmd("SCAN")
         .arg(cursor)
         .arg("MATCH")
         .arg(pattern(space, prefix))
         .arg("COUNT")
-        .arg(STEP)
+        .arg(step)
         .query_async(connection)
         .await
 }

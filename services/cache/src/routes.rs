@@ -3,6 +3,7 @@
 mod entries;
 mod flush;
 mod invalidate;
+mod list;
 mod stats;
 mod value;
 
@@ -57,6 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/cache", delete(flush::prefix))
         .route("/cache/flush", post(flush::everything))
         .route("/cache/stats", get(stats::get))
+        .route("/entries", get(list::get))
         .route(
             "/entries/{key}",
             get(entries::look_up)
@@ -77,6 +79,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
             kit::extract::Path::<String>::from_request_parts(parts, state).await?;
         Self::parse(text)
     }
+}
+
+/// What keys begin with: a key's rules hold for its beginning too, but it may be empty.
+fn beginning(prefix: String) -> Result<String, Problem> {
+    if prefix.is_empty() {
+        return Ok(prefix);
+    }
+    Key::parse(prefix.clone())
+        .map_err(|_| Problem::invalid("prefix", "no key can begin like this"))?;
+    Ok(prefix)
 }
 
 /// Counts a look-up that found nothing fresh, by its cause; `is_there` says whether an older value was.
@@ -121,6 +133,7 @@ fn seconds(field: &str, given: Option<i64>, least: i64, default: u32) -> Result<
         value::delete,
         flush::prefix,
         flush::everything,
+        list::get,
         stats::get
     ),
     tags((name = "cache", description = "The cache service, on its own port (5004, loopback only)"))

@@ -13,7 +13,7 @@ use crate::{
     envelope::{Envelope, Facts, HEAD, Lifetime},
     error::StoreError,
     keeper::Keeper,
-    key::{Key, VALUES, Variant},
+    key::{Key, LEASES, VALUES, Variant},
     purge,
     waiters::Waiters,
 };
@@ -22,12 +22,15 @@ use crate::{
 const VARIANTS: usize = 128;
 /// Keys that one script call inspects: more would keep others waiting.
 const BATCH: usize = 50;
+/// Steps through Redis that one call for a list of keys takes at most.
+const LIST_STEPS: usize = 20;
 
 script!(CLAIM, "claim.lua");
 announcing!(STORE, "store.lua");
 script!(RELEASE, "release.lua");
 announcing!(EVERYTHING, "everything.lua");
 script!(INSPECT, "inspect.lua");
+script!(LIST, "list.lua");
 
 /// What a request for a value that was not fresh got.
 #[derive(Debug)]
@@ -55,6 +58,25 @@ pub struct Contents {
     pub bytes: u64,
     /// Keys with the seconds they stay fresh; not more than were asked for.
     pub items: BTreeMap<String, u64>,
+}
+
+/// One key, in figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    pub key: String,
+    pub variants: u64,
+    /// When the youngest variant was stored, in milliseconds since 1970.
+    pub stored_at: i64,
+    /// Until when the freshest one is fresh.
+    pub fresh_until: i64,
+    /// Until when any is kept.
+    pub kept_until: i64,
+    /// Bytes of JSON.
+    pub bytes: u64,
+    /// Variants that are remembered absences.
+    pub absent: u64,
+    /// Milliseconds that a lease on it lasts.
+    pub lease_ms: u64,
 }
 
 /// How long values live when nobody says.
@@ -304,7 +326,7 @@ impl Store {
         loop {
             let (next, found) = link
                 .run(|mut connection| async move {
-                    purge::scan(&mut connection, cursor, VALUES, "").await
+                    purge::scan(&mut connection, cursor, VALUES, "", purge::STEP).await
                 })
                 .await?;
             let found: Vec<_> = found
@@ -340,6 +362,66 @@ impl Store {
         }
     }
 
+    /// Keys that begin with `prefix`, about `limit` of them, from `cursor` (0 at first) on; and the next cursor, 0 at the end.
+    /// The work is bounded: a call may find few keys, or none, though there are more. A key may be told twice.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        mut cursor: u64,
+        limit: usize,
+    ) -> Result<(u64, Vec<Figures>), StoreError> {
+        let link = self.keeper.link()?;
+        let mut found = Vec::new();
+        let mut step = limit;
+        for _ in 0..LIST_STEPS {
+            let (next, keys) = link
+                .run(|mut connection| async move {
+                    purge::scan(&mut connection, cursor, VALUES, prefix, step).await
+                })
+                .await?;
+            if keys.is_empty() {
+                step = (step * 2).min(purge::STEP);
+            }
+            for batch in keys.chunks(BATCH) {
+                let mut call = LIST.prepare_invoke();
+                call.arg(now()).arg(HEAD);
+                for key in batch {
+                    call.key(key)
+                        .key([LEASES.as_bytes(), &key[VALUES.len()..]].concat());
+                }
+                let figures: Vec<i64> = link
+                    .run(|mut connection| async move { call.invoke_async(&mut connection).await })
+                    .await?;
+                let rows = batch.iter().zip(figures.as_chunks().0);
+                found.extend(rows.filter_map(|(key, row)| Figures::read(key, *row)));
+            }
+            cursor = next;
+            if cursor == 0 || found.len() >= limit {
+                break;
+            }
+        }
+        Ok((cursor, found))
+    }
+
+    /// How many keys begin with `prefix`, stale ones included: what [`Self::delete_prefix`] would delete.
+    pub async fn count_prefix(&self, prefix: &str) -> Result<usize, StoreError> {
+        let link = self.keeper.link()?;
+        let mut seen = std::collections::HashSet::new();
+        let mut cursor = 0;
+        loop {
+            let (next, keys) = link
+                .run(|mut connection| async move {
+                    purge::scan(&mut connection, cursor, VALUES, prefix, purge::STEP).await
+                })
+                .await?;
+            seen.extend(keys);
+            if next == 0 {
+                return Ok(seen.len());
+            }
+            cursor = next;
+        }
+    }
+
     /// Keys that Redis itself removed for want of memory, since it started.
     pub async fn evictions(&self) -> Result<u64, StoreError> {
         let link = self.keeper.link()?;
@@ -365,6 +447,32 @@ impl Store {
     #[must_use]
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+}
+
+impl Figures {
+    /// `None` for a key that went in the meantime.
+    fn read(key: &[u8], row: [i64; 7]) -> Option<Self> {
+        let [
+            variants,
+            stored_at,
+            fresh_until,
+            kept_until,
+            bytes,
+            absent,
+            lease_ms,
+        ] = row;
+        let count = |figure: i64| u64::try_from(figure).unwrap_or(0);
+        (variants > 0).then(|| Self {
+            key: String::from_utf8_lossy(&key[VALUES.len()..]).into_owned(),
+            variants: count(variants),
+            stored_at,
+            fresh_until,
+            kept_until,
+            bytes: count(bytes),
+            absent: count(absent),
+            lease_ms: count(lease_ms),
+        })
     }
 }
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use axum::{Json as Answer, Router, extract::State, routing::get};
-use kit::{Problem, extract::Json};
+use kit::{Instance, Problem, extract::Json};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// The longest delay: a minute.
 pub const LIMIT_MS: u64 = 60_000;
@@ -33,6 +34,14 @@ struct Now {
     process_ms: u64,
 }
 
+/// What is in force now, and what was before.
+#[derive(Debug, Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    now: Now,
+    previous: Now,
+}
+
 impl Delays {
     #[must_use]
     pub fn new(data_ms: u64, process_ms: u64) -> Self {
@@ -49,6 +58,19 @@ impl Delays {
         Duration::from_millis(self.0.1.load(Ordering::Relaxed))
     }
 
+    fn now(&self) -> Now {
+        Now {
+            data_ms: self.0.0.load(Ordering::Relaxed),
+            process_ms: self.0.1.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Has `/admin/info` tell what is in force.
+    pub fn tell(&self, instance: &Instance) {
+        let delays = self.clone();
+        instance.tell_lever("delays", move || json!(delays.now()));
+    }
+
     /// The lever, for the operator's part of the admin surface.
     pub fn router(&self) -> Router {
         Router::new()
@@ -58,16 +80,13 @@ impl Delays {
 }
 
 async fn show(State(delays): State<Delays>) -> Answer<Now> {
-    Answer(Now {
-        data_ms: delays.0.0.load(Ordering::Relaxed),
-        process_ms: delays.0.1.load(Ordering::Relaxed),
-    })
+    Answer(delays.now())
 }
 
 async fn change(
     State(delays): State<Delays>,
     Json(wanted): Json<Wanted>,
-) -> Result<Answer<Now>, Problem> {
+) -> Result<Answer<Changed>, Problem> {
     let changes = [
         ("data_ms", wanted.data_ms, &delays.0.0),
         ("process_ms", wanted.process_ms, &delays.0.1),
@@ -78,11 +97,15 @@ async fn change(
             return Err(Problem::invalid(field, format!("must be 0 to {LIMIT_MS}")));
         }
     }
+    let previous = delays.now();
     for (field, value, delay) in changes {
         if let Some(value) = value {
             delay.store(value, Ordering::Relaxed);
             tracing::info!(delay = field, milliseconds = value, "a delay was changed");
         }
     }
-    Ok(show(State(delays)).await)
+    Ok(Answer(Changed {
+        now: delays.now(),
+        previous,
+    }))
 }

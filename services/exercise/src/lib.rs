@@ -42,6 +42,7 @@ pub async fn run(
         .request_limit(std::time::Duration::from_secs(90));
     let instance = service.instance().clone();
     let delays = Delays::new(config.data_delay_ms, config.process_delay_ms);
+    delays.tell(&instance);
     let state = AppState {
         pool: kit::postgres::connect(&instance, &config.database)?,
         instance,

@@ -89,7 +89,7 @@ async fn the_operator_sets_the_delays(pool: PgPool) {
     let answer = put(json!({"data_ms": 300}), OPERATOR_TOKEN).await.unwrap();
     assert_eq!(
         answer.json::<Value>().await.unwrap(),
-        json!({"data_ms": 300, "process_ms": 0})
+        json!({"data_ms": 300, "process_ms": 0, "previous": {"data_ms": 0, "process_ms": 0}})
     );
     let started = Instant::now();
     let data = get(&http, format!("http://{}/data", process.public)).await;

@@ -75,10 +75,10 @@ async fn state(State(gate): State<Arc<Gate>>) -> Json<CacheSwitch> {
 async fn switch(
     State(gate): State<Arc<Gate>>,
     extract::Json(wanted): extract::Json<CacheSwitch>,
-) -> Json<CacheSwitch> {
-    gate.cache_enabled.store(wanted.enabled, Ordering::Relaxed);
+) -> Json<Value> {
+    let previous = gate.cache_enabled.swap(wanted.enabled, Ordering::Relaxed);
     tracing::warn!(enabled = wanted.enabled, "the cache was switched");
-    Json(wanted)
+    Json(json!({"enabled": wanted.enabled, "previous": previous}))
 }
 
 /// What is known of the routes file.

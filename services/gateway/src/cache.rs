@@ -228,7 +228,8 @@ impl Cache {
             ..ForwardOptions::within(limit)
         };
         let exchange = async {
-            let response = self.forwarder.forward(request, options).await?;
+            let mut response = self.forwarder.forward(request, options).await?;
+            crate::gate::since_asked(&mut response, started);
             whole(response, VALUE_LIMIT, deadline).await
         };
         let answer: Result<_, proxy::BoxError> = exchange.await;

@@ -95,6 +95,14 @@ pub async fn handle(
     response
 }
 
+/// Counts an answer's `Server-Timing` from when this gateway had the request on whose behalf it asked.
+pub fn since_asked<B>(response: &mut Response<B>, asked: Instant) {
+    if let Some(context) = kit::RequestContext::current() {
+        let after = asked.saturating_duration_since(context.started);
+        kit::timing::shift(response.headers_mut(), after);
+    }
+}
+
 fn other_methods(methods: &[&Method]) -> Response {
     let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
     if names.contains(&"GET") {
@@ -238,8 +246,13 @@ impl Gate {
         B: HttpBody<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<proxy::BoxError>,
     {
+        let asked = Instant::now();
         match self.pools.get(&upstream) {
-            Some(forwarder) => forwarder.forward(request, options).await,
+            Some(forwarder) => {
+                let mut response = forwarder.forward(request, options).await?;
+                since_asked(&mut response, asked);
+                Ok(response)
+            }
             // The table was checked at the start: only the gateway itself has no pool.
             None => Err(ForwardError::NoneHealthy {
                 pool: upstream.name().to_owned(),

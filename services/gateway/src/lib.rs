@@ -31,7 +31,10 @@ mod token;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -68,6 +71,7 @@ const TIDY: Duration = Duration::from_mins(1);
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let service = Service::new("gateway", &config.common, shutdown.clone());
+    service.recorder().time_routes();
     let instance = service.instance().clone();
     let running = first_routes(&instance, &config).await?;
     let name = HeaderValue::from_str(instance.name())
@@ -107,6 +111,12 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
         metrics,
         name,
         instance: instance.clone(),
+    });
+    // Weak, for the gate holds the instance.
+    let told = Arc::downgrade(&gate);
+    instance.tell_lever("cache_enabled", move || {
+        let enabled = |gate: Arc<Gate>| gate.cache_enabled.load(Ordering::Relaxed);
+        told.upgrade().map(enabled).into()
     });
     instance.spawn(tidy(gate.clone(), shutdown));
     service

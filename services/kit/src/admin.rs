@@ -50,7 +50,7 @@ pub(crate) fn router(instance: Instance) -> Router {
         .fallback(async || Problem::not_found("The admin surface has no such path"))
 }
 
-/// Lets only the operator's token through.
+/// Lets only the operator's token through; in a read-only lab not even that, but for reading.
 pub(crate) fn guarded(router: Router, instance: Instance) -> Router {
     router.layer(middleware::from_fn_with_state(instance, require_operator))
 }
@@ -60,6 +60,11 @@ async fn require_operator(
     request: Request,
     next: Next,
 ) -> Response {
+    if !request.method().is_safe()
+        && let Err(problem) = instance.levers_allowed()
+    {
+        return problem.into_response();
+    }
     let token = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -107,6 +112,8 @@ async fn info(State(instance): State<Instance>) -> axum::Json<Value> {
         "checks": instance.checks(),
         "log_level": telemetry::level(),
         "faults": instance.faults().list(Instant::now()),
+        "levers": instance.levers(),
+        "read_only": instance.is_read_only(),
         "safeguards_off": safeguards::off(),
         "listen": listen,
         "admin": admin,
@@ -120,34 +127,39 @@ struct LogLevel {
 }
 
 async fn set_log_level(Json(wanted): Json<LogLevel>) -> Result<axum::Json<Value>, Problem> {
+    let previous = telemetry::level();
     telemetry::set_level(&wanted.level).map_err(|error| Problem::invalid("level", error))?;
     tracing::info!(level = wanted.level, "the log level was changed");
-    Ok(axum::Json(json!({"level": telemetry::level()})))
+    Ok(axum::Json(
+        json!({"level": telemetry::level(), "previous": previous}),
+    ))
 }
 
 async fn set_faults(
     State(instance): State<Instance>,
     Json(list): Json<FaultList>,
 ) -> Result<axum::Json<Value>, Problem> {
-    instance
+    let previous = instance
         .faults()
         .replace(list.faults, Instant::now())
         .map_err(|error| Problem::invalid(error.field, error.reason))?;
     let faults = instance.faults().list(Instant::now());
     tracing::warn!(faults = faults.len(), "the injected faults were changed");
-    Ok(axum::Json(json!({"faults": faults})))
+    Ok(axum::Json(json!({"faults": faults, "previous": previous})))
 }
 
 async fn drain(State(instance): State<Instance>) -> axum::Json<Value> {
+    let previous = instance.is_draining();
     instance.set_draining(true);
     tracing::warn!("draining: no new work is wanted");
-    axum::Json(json!({"draining": true}))
+    axum::Json(json!({"draining": true, "previous": previous}))
 }
 
 async fn undrain(State(instance): State<Instance>) -> axum::Json<Value> {
+    let previous = instance.is_draining();
     instance.set_draining(false);
     tracing::info!("taking new work again");
-    axum::Json(json!({"draining": false}))
+    axum::Json(json!({"draining": false, "previous": previous}))
 }
 
 async fn crash() -> StatusCode {

@@ -38,6 +38,9 @@ pub struct Common {
     /// longer (as Docker's, for ten minutes): 1 to 60.
     #[arg(long, env = "RECARGA_DNS_MAX_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub dns_max_seconds: u64,
+    /// Refuse every lever, whoever pulls it: for a lab that others only look at. What the business offers stays.
+    #[arg(long, env = "RECARGA_READ_ONLY")]
+    pub read_only: bool,
     /// Do without a safeguard, to see that its absence is noticed; for tests of the tests.
     #[arg(
         long,
@@ -63,6 +66,7 @@ impl Common {
             drain_seconds: 5,
             drain_notice_ms: 0,
             dns_max_seconds: 2,
+            read_only: false,
             without_safeguard: Vec::new(),
         }
     }

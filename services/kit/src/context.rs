@@ -30,7 +30,19 @@ pub struct RequestContext {
     pub id: Arc<str>,
     pub traceparent: Option<HeaderValue>,
     pub deadline: Instant,
-    timings: Arc<Mutex<Vec<(&'static str, Duration)>>>,
+    /// When this hop had it.
+    pub started: Instant,
+    timings: Arc<Mutex<Vec<Timing>>>,
+}
+
+/// Time that a request spent in a store or another hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    pub name: &'static str,
+    /// When the first visit began, counted from when this hop had the request.
+    pub start: Duration,
+    /// Of all visits together.
+    pub duration: Duration,
 }
 
 impl RequestContext {
@@ -48,10 +60,12 @@ impl RequestContext {
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map_or(limit, Duration::from_millis)
             .min(limit);
+        let now = Instant::now();
         Self {
             id,
             traceparent: headers.get(TRACEPARENT).cloned(),
-            deadline: Instant::now() + budget,
+            deadline: now + budget,
+            started: now,
             timings: Arc::default(),
         }
     }
@@ -59,10 +73,12 @@ impl RequestContext {
     /// A request that is known by its id alone.
     #[must_use]
     pub fn with_id(id: &str) -> Self {
+        let now = Instant::now();
         Self {
             id: Arc::from(id),
             traceparent: None,
-            deadline: Instant::now(),
+            deadline: now,
+            started: now,
             timings: Arc::default(),
         }
     }
@@ -90,21 +106,26 @@ impl RequestContext {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Adds time spent in a store or another hop.
+    /// Adds time spent in a store or another hop, which ends now.
     pub fn record(&self, name: &'static str, duration: Duration) {
+        let start = self.started.elapsed().saturating_sub(duration);
         let mut timings = self
             .timings
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match timings.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, total)) => *total += duration,
-            None => timings.push((name, duration)),
+        match timings.iter_mut().find(|timing| timing.name == name) {
+            Some(timing) => timing.duration += duration,
+            None => timings.push(Timing {
+                name,
+                start,
+                duration,
+            }),
         }
     }
 
     /// What was recorded so far, in order of first appearance.
     #[must_use]
-    pub fn timings(&self) -> Vec<(&'static str, Duration)> {
+    pub fn timings(&self) -> Vec<Timing> {
         self.timings
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -159,8 +180,13 @@ mod tests {
         context.record("pg", Duration::from_millis(2));
         context.record("redis", Duration::from_millis(1));
         context.record("pg", Duration::from_millis(3));
+        let timings = context.timings();
+        let durations: Vec<_> = timings
+            .iter()
+            .map(|timing| (timing.name, timing.duration))
+            .collect();
         assert_eq!(
-            context.timings(),
+            durations,
             [
                 ("pg", Duration::from_millis(5)),
                 ("redis", Duration::from_millis(1))

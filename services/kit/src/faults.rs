@@ -64,8 +64,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Replaces all faults, or none when one of them is invalid.
-    pub fn replace(&self, faults: Vec<Fault>, now: Instant) -> Result<(), InvalidFault> {
+    /// Replaces all faults, or none when one of them is invalid. Those that were in force, as [`list`](Self::list) tells them.
+    pub fn replace(&self, faults: Vec<Fault>, now: Instant) -> Result<Vec<Fault>, InvalidFault> {
         for fault in &faults {
             fault.validate()?;
         }
@@ -78,22 +78,18 @@ impl Faults {
                 (fault, end)
             })
             .collect();
-        *self.active.write().unwrap_or_else(PoisonError::into_inner) = timed;
-        Ok(())
+        let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
+        let previous = std::mem::replace(&mut *active, timed);
+        Ok(in_force(&previous, now))
     }
 
     /// The faults in force, with the seconds they have left.
     #[must_use]
     pub fn list(&self, now: Instant) -> Vec<Fault> {
-        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
-        active
-            .iter()
-            .filter(|(_, end)| end.is_none_or(|end| end > now))
-            .map(|(fault, end)| Fault {
-                expires_in_seconds: end.map(|end| (end - now).as_secs() + 1),
-                ..fault.clone()
-            })
-            .collect()
+        in_force(
+            &self.active.read().unwrap_or_else(PoisonError::into_inner),
+            now,
+        )
     }
 
     /// What happens to a request for `path`; `chance` gives numbers in 0..1.
@@ -124,6 +120,18 @@ impl Faults {
         }
         effect
     }
+}
+
+fn in_force(active: &[(Fault, Option<Instant>)], now: Instant) -> Vec<Fault> {
+    active
+        .iter()
+        .filter(|(_, end)| end.is_none_or(|end| end > now))
+        .map(|(fault, end)| Fault {
+            // Rounded up, but never beyond what may be asked for: it can be put back as it is told.
+            expires_in_seconds: end.map(|end| (end - now).as_secs_f64().ceil() as u64),
+            ..fault.clone()
+        })
+        .collect()
 }
 
 impl Fault {
@@ -220,6 +228,24 @@ mod tests {
                 .list(Instant::now() + Duration::from_secs(6))
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn what_was_replaced_can_be_put_back() {
+        let fault = Fault {
+            hang: true,
+            expires_in_seconds: Some(86_400),
+            ..Fault::default()
+        };
+        let now = Instant::now();
+        let faults = Faults::default();
+        assert_eq!(faults.replace(vec![fault.clone()], now), Ok(Vec::new()));
+        let previous = faults.replace(Vec::new(), now).expect("valid");
+        assert_eq!(previous, [fault]);
+        assert_eq!(faults.replace(previous, now), Ok(Vec::new()));
+        let later = now + Duration::from_millis(1_500);
+        let previous = faults.replace(Vec::new(), later).expect("valid");
+        assert_eq!(previous[0].expires_in_seconds, Some(86_399));
     }
 
     #[test]

@@ -11,12 +11,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Common, Shutdown,
+    Common, Problem, Shutdown,
     config::Secret,
     discovery::{Endpoint, Source},
     faults::Faults,
@@ -42,7 +43,12 @@ struct Inner {
     shutdown: Shutdown,
     access_log_rate: u32,
     dns_max: Duration,
+    read_only: bool,
+    levers: RwLock<BTreeMap<&'static str, Lever>>,
 }
+
+/// Tells how a lever stands.
+type Lever = Box<dyn Fn() -> Value + Send + Sync>;
 
 impl Instance {
     pub(crate) fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
@@ -62,6 +68,8 @@ impl Instance {
             shutdown,
             access_log_rate: common.access_log_rate,
             dns_max: Duration::from_secs(common.dns_max_seconds),
+            read_only: common.read_only,
+            levers: RwLock::default(),
         }))
     }
 
@@ -90,6 +98,43 @@ impl Instance {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.0.faults
+    }
+
+    /// Whether every lever is refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+
+    /// Asked before a lever is pulled: 403 where the lab is only to be looked at.
+    pub fn levers_allowed(&self) -> Result<(), Problem> {
+        if self.0.read_only {
+            Err(Problem::read_only())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Has `/admin/info` tell how a lever of the service's own stands.
+    pub fn tell_lever(
+        &self,
+        name: &'static str,
+        state: impl Fn() -> Value + Send + Sync + 'static,
+    ) {
+        let mut levers = self
+            .0
+            .levers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        levers.insert(name, Box::new(state));
+    }
+
+    pub(crate) fn levers(&self) -> BTreeMap<&'static str, Value> {
+        let levers = self.0.levers.read().unwrap_or_else(PoisonError::into_inner);
+        levers
+            .iter()
+            .map(|(name, state)| (*name, state()))
+            .collect()
     }
 
     #[must_use]

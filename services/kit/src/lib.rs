@@ -27,6 +27,7 @@ pub mod process;
 pub mod record;
 pub mod redis;
 pub mod retention;
+mod route_latency;
 pub mod safeguards;
 mod server;
 pub mod service;
@@ -34,6 +35,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod timing;
 pub mod topology;
+pub mod vitals;
 
 pub use config::{Common, DatabaseArgs, RedisArgs};
 pub use context::RequestContext;

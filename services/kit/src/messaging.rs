@@ -28,7 +28,7 @@ pub const BATCH_LIMIT: usize = 100;
 pub const WAIT_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a call other than a receive may take.
-const CALL_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(3);
 
 /// A caller of the queue service, cheap to clone. Names of queues are letters, digits, dashes and underscores.
 #[derive(Clone)]

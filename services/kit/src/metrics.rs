@@ -130,6 +130,7 @@ impl Metrics {
             "When this process started, in seconds since 1970",
             started,
         );
+        registry.register_collector(Box::new(crate::process::Vitals::default()));
         Self {
             registry: Arc::new(Mutex::new(registry)),
             ..metrics
@@ -178,6 +179,14 @@ mod tests {
         let text = metrics.encode();
         assert!(text.contains(r#"recarga_http_requests_total{role="gateway",instance="gateway-1",route="/data",status="200"} 1"#), "{text}");
         assert!(text.contains("process_resident_memory_bytes{"), "{text}");
+        if cfg!(target_os = "linux") {
+            for name in ["max_fds", "threads", "open_sockets"] {
+                assert!(
+                    text.contains(&format!("process_{name}{{role=\"gateway\"")),
+                    "{name} in {text}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -3,14 +3,17 @@
 //!
 //! A relay holds shards of the outbox with locks of its session, not of a transaction: an open transaction would hold up
 //! the watermark of all relays while the queue is being called. A relay that dies loses its session and with it the
-//! shards; one that is frozen loses it to the server after [`FROZEN`]. Then another sends again what was not marked.
+//! shards; one that is frozen loses it to the server after [`FROZEN`], for one that works says something more often than
+//! that ([`QUIET`]). Then another sends again what was not marked, which the queue knows by its id, and the one that wakes
+//! up finds its session gone and marks nothing. So a frozen relay delays events by [`FROZEN`] and the [`IDLE`] pause of
+//! another, at most.
 
 mod statements;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -40,8 +43,10 @@ const REFUSALS: i32 = 5;
 const MEASURE: Duration = Duration::from_secs(1);
 /// How long a connection takes at most.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Milliseconds after which the server ends a relay's session that says nothing: longer than a round calls the queue.
-const FROZEN: &str = "20000";
+/// After so long without a word of a relay the server ends its session, and with it the hold on its shards.
+const FROZEN: Duration = Duration::from_secs(5);
+/// After so long without a word a relay says one before it calls the queue again.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A relay working in the background until the shutdown; cheap to clone.
 #[derive(Clone)]
@@ -59,7 +64,7 @@ impl Relay {
         let outbox = Outbox::new(schema);
         let options = (*pool.connect_options())
             .clone()
-            .options([("idle_session_timeout", FROZEN)]);
+            .options([("idle_session_timeout", FROZEN.as_millis().to_string())]);
         instance.spawn(measure(
             instance.clone(),
             outbox.clone(),
@@ -220,7 +225,11 @@ impl Relaying {
             return Ok(Round::Done);
         };
         let entries = self.outbox.read(connection, &hold, ROUND).await?;
-        let tally = send(&self.client, &entries).await;
+        let mut session = Session {
+            connection,
+            spoken: Instant::now(),
+        };
+        let tally = send(&self.client, &mut session, &entries).await?;
         self.mark(entries.len(), tally).await
     }
 
@@ -257,8 +266,29 @@ impl Relaying {
     }
 }
 
+/// The session that holds the shards, while the queue is being called.
+struct Session<'a> {
+    connection: &'a mut PgConnection,
+    spoken: Instant,
+}
+
+impl Session<'_> {
+    /// Shows the server that this relay lives. Fails when the hold is lost: somebody else sends from here on.
+    async fn keep(&mut self) -> Result<(), sqlx::Error> {
+        if self.spoken.elapsed() >= QUIET {
+            self.connection.ping().await?;
+            self.spoken = Instant::now();
+        }
+        Ok(())
+    }
+}
+
 /// Sends what was read, in its order, until all is sent or the queue cannot be reached.
-async fn send(client: &Client, entries: &[Entry]) -> Tally {
+async fn send(
+    client: &Client,
+    session: &mut Session<'_>,
+    entries: &[Entry],
+) -> Result<Tally, sqlx::Error> {
     let mut topics: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         topics.entry(&entry.topic).or_default().push(entry);
@@ -266,10 +296,12 @@ async fn send(client: &Client, entries: &[Entry]) -> Tally {
     let mut tally = Tally::default();
     for (topic, entries) in topics {
         for batch in entries.chunks(BATCH_LIMIT) {
-            if tally.failure.is_none()
-                && let Err(error) = deliver(client, topic, batch, &mut tally).await
-            {
-                tally.failure = Some(error);
+            if tally.failure.is_none() {
+                match deliver(client, session, topic, batch, &mut tally).await {
+                    Ok(()) => {}
+                    Err(RoundError::Queue(error)) => tally.failure = Some(error),
+                    Err(RoundError::Database(error)) => return Err(error),
+                }
             }
         }
     }
@@ -280,7 +312,7 @@ async fn send(client: &Client, entries: &[Entry]) -> Tally {
             !tally.delivered.contains(id) && !tally.refused.iter().any(|(refused, _)| refused == id)
         })
         .collect();
-    tally
+    Ok(tally)
 }
 
 #[derive(Default)]
@@ -294,23 +326,26 @@ struct Tally {
 /// Sends one batch. A batch that is refused is sent again one by one, to find the event that is to blame.
 async fn deliver(
     client: &Client,
+    session: &mut Session<'_>,
     topic: &str,
     batch: &[&Entry],
     tally: &mut Tally,
-) -> Result<(), CallError> {
+) -> Result<(), RoundError> {
+    session.keep().await?;
     match client.send_batch(topic, &outgoing(batch)).await {
         Ok(_) => tally.delivered.extend(batch.iter().map(|entry| entry.id)),
-        Err(error) if !messaging::is_permanent(&error) => return Err(error),
+        Err(error) if !messaging::is_permanent(&error) => return Err(RoundError::Queue(error)),
         Err(error) if batch.len() == 1 => tally.refused.push((batch[0].id, error.to_string())),
         Err(_) => {
             for entry in batch {
                 let alone = std::slice::from_ref(entry);
+                session.keep().await?;
                 match client.send_batch(topic, &outgoing(alone)).await {
                     Ok(_) => tally.delivered.push(entry.id),
                     Err(error) if messaging::is_permanent(&error) => {
                         tally.refused.push((entry.id, error.to_string()));
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(RoundError::Queue(error)),
                 }
             }
         }
@@ -343,5 +378,17 @@ async fn measure(instance: Instance, outbox: Outbox, pool: PgPool, metrics: Metr
             () = tokio::time::sleep(MEASURE) => {}
             () = instance.shutdown().requested() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_works_is_never_taken_for_frozen() {
+        // The longest silences: between two rounds while the queue is away, and one call of the queue.
+        assert!(BACKOFF_LIMIT.mul_f64(1.25) < FROZEN);
+        assert!(QUIET + messaging::CALL_LIMIT < FROZEN);
     }
 }

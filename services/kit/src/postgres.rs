@@ -28,7 +28,7 @@ pub fn connect(instance: &Instance, args: &DatabaseArgs) -> Result<PgPool, Error
         .application_name(instance.name())
         .options([
             ("statement_timeout", "10000"),
-            ("idle_in_transaction_session_timeout", "10000"),
+            ("idle_in_transaction_session_timeout", "5000"),
         ]);
     // Its own connection: a busy pool is not an absent server, and one that broke tells of a restart.
     let checked = PgPoolOptions::new()

@@ -61,6 +61,15 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
+    /// 403 for a lever of a lab that is only to be looked at.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self::forbidden(
+            "This lab is read-only: it was started with --read-only (RECARGA_READ_ONLY), so nothing of it can be steered, by nobody",
+        )
+        .with("read_only", true)
+    }
+
     /// 404.
     #[must_use]
     pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {

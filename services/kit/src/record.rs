@@ -2,15 +2,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
+};
 
 use crate::{
     Instance,
     metrics::{DurationLabels, Metrics, RequestLabels},
+    route_latency::{RouteLabels, RouteLatency},
     telemetry::Sampler,
 };
 
@@ -71,6 +74,8 @@ pub struct Route {
     metrics: Metrics,
     /// A route answers with a handful of statuses: a short list is quicker than a map.
     statuses: RwLock<Vec<(u16, Counter)>>,
+    /// From its first answer on, where routes are timed.
+    latency: OnceLock<RouteLatency>,
 }
 
 impl Route {
@@ -115,6 +120,7 @@ pub struct Recorder {
     in_flight: Gauge,
     durations: [Histogram; 5],
     routes: RwLock<HashMap<Box<str>, Arc<Route>>>,
+    latencies: OnceLock<Family<RouteLabels, RouteLatency>>,
     served: Sampler,
     failed: Sampler,
 }
@@ -142,10 +148,26 @@ impl Recorder {
                 })
             }),
             routes: RwLock::default(),
+            latencies: OnceLock::new(),
             served: Sampler::new(rate),
             failed: Sampler::new(rate),
             metrics,
         }
+    }
+
+    /// From now on the latencies of each route are counted apart, as `recarga_http_route_duration_seconds`.
+    pub fn time_routes(&self) {
+        self.latencies.get_or_init(|| {
+            let latencies = Family::default();
+            self.metrics.register(|registry| {
+                registry.register(
+                    "recarga_http_route_duration_seconds",
+                    "Time from the request's head to the answer's head, by route",
+                    Family::clone(&latencies),
+                );
+            });
+            latencies
+        });
     }
 
     /// A request has begun.
@@ -172,6 +194,7 @@ impl Recorder {
                 label: label.into(),
                 metrics: self.metrics.clone(),
                 statuses: RwLock::default(),
+                latency: OnceLock::new(),
             })
         });
         Arc::clone(route)
@@ -181,6 +204,14 @@ impl Recorder {
     pub fn finish(&self, route: &Route, exchange: &Exchange<'_>, now: Instant) {
         route.count(exchange.status);
         self.durations[exchange.cache as usize].observe(exchange.elapsed.as_secs_f64());
+        if let Some(latencies) = self.latencies.get() {
+            let latency = route.latency.get_or_init(|| {
+                latencies.get_or_create_owned(&RouteLabels {
+                    route: route.label().to_owned(),
+                })
+            });
+            latency.observe(exchange.elapsed);
+        }
         self.log(route, exchange, now);
     }
 

@@ -19,28 +19,24 @@ pub fn client(args: &RedisArgs) -> Result<redis::Client, Error> {
         .map_err(|error| Error::config("RECARGA_REDIS_URL (--redis-url)", error))
 }
 
-/// A connection that many tasks share; it connects when first used and again after a loss.
-pub fn connect(instance: &Instance, args: &RedisArgs) -> Result<ConnectionManager, Error> {
-    let connection = lazy(args)?;
-    watch(instance, connection.clone());
-    Ok(connection)
-}
-
-/// Several of them, for those who send a lot at a time: Redis reads 16 KiB of a connection before it turns to the next one,
-/// and one fsync serves all it has read in a turn.
+/// Connections that many tasks share, for those who send a lot at a time: Redis reads 16 KiB of a connection before it turns
+/// to the next one, and one fsync serves all it has read in a turn. They connect when first used and again after a loss; the
+/// check is named `store`.
 pub fn connect_many(
     instance: &Instance,
     args: &RedisArgs,
+    store: &'static str,
     count: usize,
 ) -> Result<Vec<ConnectionManager>, Error> {
-    let mut connections = vec![connect(instance, args)?];
-    for _ in 1..count {
-        connections.push(lazy(args)?);
-    }
+    let connections = (0..count.max(1))
+        .map(|_| lazy(args))
+        .collect::<Result<Vec<_>, _>>()?;
+    watch(instance, store, connections[0].clone());
     Ok(connections)
 }
 
-fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
+/// A connection that nobody watches.
+pub(crate) fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(RESPONSE))
         .set_connection_timeout(Some(CONNECT))
@@ -50,13 +46,13 @@ fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
         .map_err(|error| Error::config("RECARGA_REDIS_URL (--redis-url)", error))
 }
 
-/// Reports the `redis` check of a connection until the shutdown.
-pub fn watch(instance: &Instance, mut connection: ConnectionManager) {
+/// Reports a check with the answers of a connection until the shutdown.
+fn watch(instance: &Instance, store: &'static str, mut connection: ConnectionManager) {
     let watched = instance.clone();
     instance.spawn(async move {
         loop {
             let answer = redis::cmd("PING").query_async::<()>(&mut connection).await;
-            watched.set_check("redis", answer.is_ok());
+            watched.set_check(store, answer.is_ok());
             tokio::select! {
                 () = tokio::time::sleep(CHECK) => {}
                 () = watched.shutdown().requested() => break,

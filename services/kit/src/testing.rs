@@ -1,5 +1,6 @@
 //! Help for tests on real stores: where they are, and a corner of them for each test.
 
+pub mod deaths;
 pub mod toll;
 
 use std::net::SocketAddr;

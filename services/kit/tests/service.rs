@@ -374,3 +374,75 @@ async fn half_a_request_harms_nobody() {
         200
     );
 }
+
+#[tokio::test]
+async fn every_lever_tells_what_was_before() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let admin = &running.admin;
+    let pull = |request: reqwest::RequestBuilder| async {
+        let answer = operator(request).send().await.expect("answered");
+        assert_eq!(answer.status(), 200);
+        answer.json::<Value>().await.expect("JSON")
+    };
+    for (path, previous) in [
+        ("drain", false),
+        ("drain", true),
+        ("undrain", true),
+        ("undrain", false),
+    ] {
+        let answer = pull(http.post(format!("{admin}/admin/{path}"))).await;
+        assert_eq!(answer["previous"], previous, "{path}");
+    }
+    let fault = json!({"route": "/slow", "latency_ms": 5, "expires_in_seconds": 600});
+    let set = |faults: Value| {
+        let request = http.put(format!("{admin}/admin/faults"));
+        pull(request.json(&json!({"faults": faults})))
+    };
+    assert_eq!(set(json!([fault])).await["previous"], json!([]));
+    let previous = set(json!([])).await["previous"].clone();
+    assert_eq!(previous[0]["route"], "/slow");
+    let left = previous[0]["expires_in_seconds"].as_u64().expect("a time");
+    assert!((590..=600).contains(&left), "{previous}");
+    let restored = set(previous).await;
+    assert_eq!(restored["faults"][0]["latency_ms"], 5);
+    let info = http.get(format!("{admin}/admin/info")).send().await;
+    let info: Value = info.expect("answered").json().await.expect("JSON");
+    assert_eq!(info["faults"][0]["route"], "/slow");
+    assert!(info["levers"].is_object());
+}
+
+#[tokio::test]
+async fn a_read_only_lab_refuses_every_lever_whoever_pulls_it() {
+    let running = start_with(Common {
+        read_only: true,
+        ..Common::for_tests("demo-7")
+    })
+    .await;
+    let http = reqwest::Client::new();
+    let url = |path: &str| format!("{}{path}", running.admin);
+    for request in [
+        http.post(url("/admin/drain")),
+        http.post(url("/admin/undrain")),
+        http.post(url("/admin/crash")),
+        http.put(url("/admin/faults")).json(&json!({"faults": []})),
+        http.put(url("/admin/log-level"))
+            .json(&json!({"level": "debug"})),
+    ] {
+        let anonymous = request.try_clone().expect("no stream");
+        for request in [anonymous, operator(request)] {
+            let answer = request.send().await.expect("answered");
+            assert_eq!(answer.status(), 403);
+            let problem: Value = answer.json().await.expect("JSON");
+            assert_eq!(problem["read_only"], true, "{problem}");
+        }
+    }
+    let info = http.get(url("/admin/info")).send().await.expect("answered");
+    let info: Value = info.json().await.expect("JSON");
+    assert_eq!(
+        (&info["read_only"], &info["draining"]),
+        (&json!(true), &json!(false))
+    );
+    let quick = http.get(format!("{}/quick", running.public)).send().await;
+    assert_eq!(quick.expect("answered").status(), 200);
+}

@@ -54,6 +54,7 @@ pub async fn run(
     let channel = Channel::new(&config)?;
     let queue = Client::connect(instance.discover(config.queue).await)?;
     let gate = Gate::default();
+    gate.tell(&instance);
     let work = match channel {
         Channel::Log(channel) => Work::Log(Consumer::new(&instance, store.clone(), channel)),
         Channel::Outward(channel) => {

@@ -192,6 +192,8 @@ struct WantedUpstream {
 pub struct ChangedUpstream {
     pub name: String,
     pub drain: bool,
+    /// What `drain` was before.
+    pub previous: bool,
     pub upstream: Option<UpstreamSnapshot>,
 }
 
@@ -202,17 +204,18 @@ async fn set_upstream(
     extract::Json(wanted): extract::Json<WantedUpstream>,
 ) -> Result<Json<ChangedUpstream>, Problem> {
     let pool = pools.find(which.pool.as_deref())?;
-    if !pool.drain(&name, wanted.drain) {
-        return Err(Problem::not_found(format!(
+    let previous = pool.drain(&name, wanted.drain).ok_or_else(|| {
+        Problem::not_found(format!(
             "{} has no upstream {name:?}; GET /admin/upstreams lists them",
             pool.name()
-        )));
-    }
+        ))
+    })?;
     let upstreams = pool.snapshot().upstreams;
     Ok(Json(ChangedUpstream {
         upstream: upstreams.into_iter().find(|upstream| upstream.name == name),
         name,
         drain: wanted.drain,
+        previous,
     }))
 }
 

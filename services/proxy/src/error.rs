@@ -50,6 +50,17 @@ pub enum ForwardError {
 }
 
 impl ForwardError {
+    /// The upstream that failed, if it came to one.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable { upstream, .. }
+            | Self::Timeout { upstream }
+            | Self::Broken { upstream, .. } => Some(upstream),
+            _ => None,
+        }
+    }
+
     /// The status the client gets.
     #[must_use]
     pub fn status(&self) -> StatusCode {

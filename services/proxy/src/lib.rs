@@ -59,6 +59,7 @@ pub mod policy;
 mod pool;
 pub mod retry;
 mod roster;
+pub mod samples;
 mod selection;
 pub mod settings;
 pub mod slow_start;

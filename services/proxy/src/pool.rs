@@ -364,15 +364,15 @@ impl Pool {
         Ok(merged)
     }
 
-    /// Tells an upstream that it gets no new requests (what it has is finished), or that it does again; `false` when there is
-    /// none of this name. It holds until it is taken back, also when the instance comes back at another address.
+    /// Tells an upstream that it gets no new requests (what it has is finished), or that it does again; whether it got none
+    /// before, or `None` when there is none of this name. It holds until it is taken back, also when the instance comes back at another address.
     #[must_use]
-    pub fn drain(&self, upstream: &str, drain: bool) -> bool {
-        let known = self.roster().drain(upstream, drain);
-        if known {
+    pub fn drain(&self, upstream: &str, drain: bool) -> Option<bool> {
+        let previous = self.roster().drain(upstream, drain);
+        if previous.is_some() {
             self.changed();
         }
-        known
+        previous
     }
 
     /// Changes whenever an upstream comes, goes or changes state, and with the settings.

@@ -223,12 +223,12 @@ impl Roster {
         true
     }
 
-    /// Tells an upstream that it gets no new requests, or that it does again; `false` when there is none of this name.
-    pub fn drain(&mut self, name: &str, drain: bool) -> bool {
-        let known =
-            self.drained.contains(name) || self.hosts.iter().any(|host| *host.name == *name);
-        if !known {
-            return false;
+    /// Tells an upstream that it gets no new requests, or that it does again; whether it got none before, or
+    /// `None` when there is none of this name.
+    pub fn drain(&mut self, name: &str, drain: bool) -> Option<bool> {
+        let previous = self.drained.contains(name);
+        if !previous && self.hosts.iter().all(|host| *host.name != *name) {
+            return None;
         }
         if drain {
             self.drained.insert(name.to_owned());
@@ -241,7 +241,7 @@ impl Roster {
             }
         }
         tracing::warn!(pool = %self.pool, upstream = name, drain, "the operator changed where requests go");
-        true
+        Some(previous)
     }
 
     pub fn balancing(&self) -> &Arc<Balancing> {

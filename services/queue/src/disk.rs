@@ -49,6 +49,7 @@ enum State {
 
 struct Waiter {
     ticket: Ticket,
+    answers: usize,
     confirmed: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -149,10 +150,14 @@ impl Disk {
         }
     }
 
-    /// Waits until everything is on disk that was answered since the ticket was taken.
-    pub async fn confirm(&self, ticket: Ticket) -> Result<(), Error> {
+    /// Waits until everything is on disk that was answered since the ticket was taken, for so many answers.
+    pub async fn confirm(&self, ticket: Ticket, answers: usize) -> Result<(), Error> {
         let (confirmed, answer) = oneshot::channel();
-        let waiter = Waiter { ticket, confirmed };
+        let waiter = Waiter {
+            ticket,
+            answers,
+            confirmed,
+        };
         self.waiters.send(waiter).map_err(|_| Error::Away)?;
         answer.await.map_err(|_| Error::Away)?
     }
@@ -255,7 +260,7 @@ impl Keeper {
                     self.metrics.rounds.inc();
                     for waiter in group {
                         if outcome.is_ok() && waiter.ticket == ticket {
-                            self.metrics.confirmed.inc();
+                            self.metrics.confirmed.inc_by(waiter.answers as u64);
                             let _ = waiter.confirmed.send(Ok(()));
                         } else {
                             refuse(waiter);

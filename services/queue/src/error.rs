@@ -5,7 +5,7 @@ use http::StatusCode;
 use kit::{Problem, messaging::disk::Unfit};
 use std::time::Duration;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),

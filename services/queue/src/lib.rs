@@ -1,5 +1,6 @@
 //! At-least-once queues over Redis Streams: delays, visibility, fenced receipts, dead letters; no state in the process.
 
+mod combiner;
 mod config;
 mod disk;
 mod error;
@@ -20,6 +21,9 @@ pub use store::Settings;
 /// The largest request: a batch of large messages.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
+/// What a topology calls the Redis that holds the queues; readiness and metrics call it the same.
+const STORE: &str = "queue";
+
 /// Connections to Redis that all calls share.
 const CONNECTIONS: usize = 8;
 
@@ -31,7 +35,8 @@ pub async fn run(
 ) -> Result<(), kit::Error> {
     let service = kit::Service::new("queue", &config.common, shutdown).body_limit(BODY_LIMIT);
     let instance = service.instance().clone();
-    let connections = kit::redis::connect_many(&instance, &config.redis, CONNECTIONS)?;
+    let connections = kit::redis::connect_many(&instance, &config.redis, STORE, CONNECTIONS)?;
+    kit::vitals::redis(&instance, &config.redis, STORE)?;
     let client = kit::redis::client(&config.redis)?;
     let disk = disk::Disk::start(&instance, client.clone(), config.durability, async || {
         store::durable_queue(&client).await

@@ -3,9 +3,12 @@
 mod figures;
 mod reply;
 mod scripts;
+mod singles;
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,15 +24,15 @@ use kit::{
 use rand::RngExt;
 use redis::{Script, ScriptInvocation, Value, aio::ConnectionManager};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 pub use self::figures::{Figures, Settings};
 use self::{
     reply::{dead_letter, messages, milliseconds, text},
-    scripts::{Reply, Scripts},
+    scripts::{BLOCK_BYTES, Reply, Scripts},
+    singles::Singles,
 };
 use crate::{
-    Error, QueueName,
+    Error, QueueName, STORE,
     config::Defaults,
     disk::{Disk, Ticket},
 };
@@ -49,6 +52,7 @@ pub struct Store {
     next: Arc<AtomicUsize>,
     disk: Disk,
     scripts: Arc<Scripts>,
+    singles: Singles,
     defaults: Defaults,
 }
 
@@ -91,6 +95,7 @@ impl Store {
             next: Arc::default(),
             disk,
             scripts: Arc::new(Scripts::new()),
+            singles: Singles::default(),
             defaults,
         }
     }
@@ -104,8 +109,25 @@ impl Store {
     pub async fn send(
         &self,
         queue: &QueueName,
-        messages: &[Checked],
+        mut messages: Vec<Checked>,
     ) -> Result<(Vec<String>, Durability), Error> {
+        if messages.len() == 1
+            && let Some(message) = messages.pop()
+        {
+            let (id, durability) = self.send_one(queue, message).await?;
+            return Ok((vec![id], durability));
+        }
+        let (ids, reply) = self.submit(queue, &messages).await?;
+        self.confirm(&reply).await?;
+        Ok((ids, reply.durability))
+    }
+
+    /// Sends without waiting for the disk.
+    async fn submit<M: Borrow<Checked>>(
+        &self,
+        queue: &QueueName,
+        messages: &[M],
+    ) -> Result<(Vec<String>, Reply), Error> {
         let defaults = &self.defaults;
         let (ticket, mut call) = self.call(&self.scripts.send, queue);
         call.key(NAMES)
@@ -114,26 +136,10 @@ impl Store {
             .arg(defaults.max_depth)
             .arg(defaults.max_bytes)
             .arg(milliseconds(defaults.max_age))
-            .arg(milliseconds(defaults.dedupe));
-        let mut ids: Vec<String> = Vec::with_capacity(messages.len());
-        for message in messages {
-            let id = Uuid::new_v4().to_string();
-            let plain = message.delay.is_zero()
-                && message.dedupe_id.is_none()
-                && message.ordering_key.is_none();
-            if plain {
-                call.arg(&id);
-            } else {
-                call.arg(format!(
-                    "{id} {} {} {}",
-                    milliseconds(message.delay),
-                    message.dedupe_id.as_deref().unwrap_or_default(),
-                    message.ordering_key.as_deref().unwrap_or_default(),
-                ));
-            }
-            call.arg(message.body.get());
-            ids.push(id);
-        }
+            .arg(milliseconds(defaults.dedupe))
+            .arg(messages.len());
+        let mut ids = new_ids(messages.len());
+        pack(&mut call, messages, &ids);
         let mut reply = self.answer(ticket, &call).await?;
         match reply.word()?.as_str() {
             "ok" => {}
@@ -147,8 +153,7 @@ impl Store {
             let first = text(reply.next()?)?;
             *ids.get_mut(place).ok_or(Error::Unexpected("a place"))? = first;
         }
-        self.confirm(&reply).await?;
-        Ok((ids, reply.durability))
+        Ok((ids, reply))
     }
 
     /// Takes what is ready, up to `max`. With `take`, what is taken is ended at once.
@@ -187,6 +192,9 @@ impl Store {
         queue: &QueueName,
         receipts: &[Receipt],
     ) -> Result<Ended, Error> {
+        if let [receipt] = receipts {
+            return self.end_one(queue, receipt.clone()).await;
+        }
         let (ticket, mut call) = self.call(&self.scripts.acknowledge, queue);
         add(&mut call, receipts);
         self.ended(ticket, &call, receipts).await
@@ -200,7 +208,7 @@ impl Store {
     ) -> Result<(), Error> {
         let (ticket, mut call) = self.call(&self.scripts.extend, queue);
         call.arg(milliseconds(visibility));
-        add(&mut call, std::slice::from_ref(receipt));
+        add(&mut call, [receipt]);
         self.fenced(ticket, &call).await
     }
 
@@ -235,7 +243,7 @@ impl Store {
     ) -> Result<(), Error> {
         let (ticket, mut call) = self.call(&self.scripts.bury, queue);
         call.arg(reason);
-        add(&mut call, std::slice::from_ref(receipt));
+        add(&mut call, [receipt]);
         self.fenced(ticket, &call).await
     }
 
@@ -289,6 +297,52 @@ impl Store {
             if moved < step as u64 {
                 break;
             }
+        }
+        Ok(count)
+    }
+
+    /// [`Self::redrive`] of the dead letters at these positions, as far as they are still there.
+    pub async fn redrive_chosen(
+        &self,
+        queue: &QueueName,
+        positions: &[String],
+        spacing: Duration,
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        for step in positions.chunks(REDRIVE_STEP) {
+            let first = spacing.as_secs_f64() * 1000.0 * count as f64;
+            let (ticket, mut call) = self.call(&self.scripts.redrive_chosen, queue);
+            call.arg(first).arg(spacing.as_secs_f64() * 1000.0);
+            call.arg(step);
+            count += self.counted(ticket, &call).await?;
+        }
+        Ok(count)
+    }
+
+    /// How many of the dead letters at these positions are still there.
+    pub async fn present(&self, queue: &QueueName, positions: &[String]) -> Result<u64, Error> {
+        let dead = format!("{}:dead", key(queue));
+        let mut looks = redis::pipe();
+        for position in positions {
+            looks.cmd("XRANGE").arg(&dead).arg(position).arg(position);
+        }
+        let found: Vec<Vec<redis::Value>> = self
+            .guarded(async |mut connection| looks.query_async(&mut connection).await)
+            .await?;
+        Ok(found.iter().filter(|found| !found.is_empty()).count() as u64)
+    }
+
+    /// Ends the dead letters at these positions; gives how many of them were there.
+    pub async fn forget_chosen(
+        &self,
+        queue: &QueueName,
+        positions: &[String],
+    ) -> Result<u64, Error> {
+        let mut count = 0;
+        for step in positions.chunks(REDRIVE_STEP) {
+            let (ticket, mut call) = self.call(&self.scripts.forget_chosen, queue);
+            call.arg(step);
+            count += self.counted(ticket, &call).await?;
         }
         Ok(count)
     }
@@ -425,9 +479,16 @@ impl Store {
 
     /// Waits for the disk when the queue is durable.
     async fn confirm(&self, reply: &Reply) -> Result<(), Error> {
+        self.confirm_many(reply, 1).await
+    }
+
+    /// The same for so many answers.
+    async fn confirm_many(&self, reply: &Reply, answers: usize) -> Result<(), Error> {
         match (reply.durability, reply.ticket) {
             (Durability::Fast, _) => Ok(()),
-            (Durability::Durable, Some(ticket)) => timed("disk", self.disk.confirm(ticket)).await,
+            (Durability::Durable, Some(ticket)) => {
+                timed("disk", self.disk.confirm(ticket, answers)).await
+            }
             (Durability::Durable, None) => Err(self.disk.refusal()),
         }
     }
@@ -438,7 +499,7 @@ impl Store {
         call: &ScriptInvocation<'_>,
         receipts: &[Receipt],
     ) -> Result<Ended, Error> {
-        let reply = self.answer(ticket, call).await?;
+        let mut reply = self.answer(ticket, call).await?;
         if reply.values.len() < receipts.len() {
             self.confirm(&reply).await?;
         }
@@ -482,7 +543,7 @@ impl Store {
         &self,
         command: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
     ) -> Result<T, Error> {
-        if !self.instance.check("redis") {
+        if !self.instance.check(STORE) {
             return Err(Error::Away);
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
@@ -513,8 +574,62 @@ pub async fn durable_queue(client: &redis::Client) -> Option<String> {
     None
 }
 
+fn new_ids(count: usize) -> Vec<String> {
+    let mut chance = rand::rng();
+    (0..count)
+        .map(|_| {
+            uuid::Builder::from_random_bytes(chance.random())
+                .into_uuid()
+                .to_string()
+        })
+        .collect()
+}
+
+/// Messages as the script takes them: many of which nothing is asked but that they be sent as the blocks that are kept,
+/// others one by one.
+fn pack<M: Borrow<Checked>>(call: &mut ScriptInvocation<'_>, messages: &[M], ids: &[String]) {
+    let is_plain = |message: &M| {
+        let message = message.borrow();
+        message.delay.is_zero() && message.dedupe_id.is_none() && message.ordering_key.is_none()
+    };
+    if messages.len() > 1 && messages.iter().all(is_plain) {
+        let mut place = 0;
+        while place < messages.len() {
+            let (mut lines, mut bodies, first) = (String::new(), String::new(), place);
+            while let Some(message) = messages.get(place) {
+                let body = message.borrow().body.get();
+                if place > first && bodies.len() + body.len() > BLOCK_BYTES {
+                    break;
+                }
+                let end = if place > first { "\n" } else { "" };
+                let _ = write!(lines, "{end}{} {}", ids[place], body.len());
+                bodies.push_str(body);
+                place += 1;
+            }
+            call.arg(place - first).arg(lines).arg(bodies);
+        }
+        return;
+    }
+    call.arg(0);
+    for (message, id) in messages.iter().zip(ids) {
+        let plain = is_plain(message);
+        let message = message.borrow();
+        if plain {
+            call.arg(id);
+        } else {
+            call.arg(format!(
+                "{id} {} {} {}",
+                milliseconds(message.delay),
+                message.dedupe_id.as_deref().unwrap_or_default(),
+                message.ordering_key.as_deref().unwrap_or_default(),
+            ));
+        }
+        call.arg(message.body.get());
+    }
+}
+
 /// A receipt's entry and its delivery's number, as the scripts take them.
-fn add(call: &mut ScriptInvocation<'_>, receipts: &[Receipt]) {
+fn add<'a>(call: &mut ScriptInvocation<'_>, receipts: impl IntoIterator<Item = &'a Receipt>) {
     for receipt in receipts {
         let (entry, delivery) = receipt.0.split_once('.').unwrap_or((&receipt.0, ""));
         call.arg(entry).arg(delivery);

@@ -200,11 +200,12 @@ impl Work for CardWork {
                 waiting.push(job.waiter);
             }
         }
-        if announced && let Some(relay) = self.relay.get() {
-            relay.wake();
-        }
         if !waiting.is_empty() {
             self.forget(stale.into_iter().collect(), waiting).await;
+        }
+        // After the answers, which are waited for: the relay looks by itself soon, whatever becomes of this.
+        if announced && let Some(relay) = self.relay.get() {
+            relay.wake();
         }
     }
 }

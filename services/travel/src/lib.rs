@@ -162,6 +162,7 @@ pub async fn run(
     let service = Service::new("travel", &config.common, shutdown.clone());
     let instance = service.instance();
     let pool = kit::postgres::connect(instance, &config.database)?;
+    kit::vitals::postgres(instance, &pool);
     let cache = Peer::new("cache", instance.discover(config.cache).await, CACHE_LIMIT)?;
     let queue = Client::connect(instance.discover(config.queue).await)?;
     let cache = Invalidator::new(cache);

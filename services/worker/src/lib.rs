@@ -59,6 +59,8 @@ pub async fn run(
     let queue = Client::connect(instance.discover(config.queue).await)?;
     let gate = Gate::default();
     let settings = settings::Settings::new(config.task_seconds);
+    gate.tell(&instance);
+    settings.tell(&instance);
     let visibility = Duration::from_secs_f64(config.visibility_seconds);
     let intake = Intake::new(
         instance.clone(),

@@ -25,9 +25,11 @@ impl Levers {
     }
 
     pub(super) async fn set_weight(&self, name: &str, weight: u32) -> Result<Done, Failure> {
-        let pool = self.pool_of(self.place(name)?)?;
+        let pool = Self::pool_of(self.place(name)?)?;
+        // One is what those have that are not named.
+        let given = (weight != 1).then_some(weight);
         let before = self
-            .patch(pool.as_deref(), &json!({"weights": {name: weight}}))
+            .patch(pool.as_deref(), &json!({"weights": {name: given}}))
             .await?;
         let was = before["weights"][name].as_u64().unwrap_or(1);
         let undo = (was != u64::from(weight)).then(|| Action::Weight {
@@ -84,7 +86,7 @@ impl Levers {
     }
 
     /// The pool that an instance is in; none is the balancers' own.
-    pub(super) fn pool_of(&self, place: &Place) -> Result<Option<String>, Failure> {
+    pub(super) fn pool_of(place: &Place) -> Result<Option<String>, Failure> {
         match place.role.as_str() {
             "gateway" => Ok(None),
             role @ ("travel" | "search" | "booking" | "worker" | "exercise" | "cache") => {

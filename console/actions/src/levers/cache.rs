@@ -31,17 +31,12 @@ impl Levers {
             }
             (answer, _) => answer?,
         };
-        Ok(Done::new(match what {
-            FlushScope::Key(key) => format!("{key} is deleted from the cache"),
-            _ => {
-                let count = answer["count"].as_u64().unwrap_or_default();
-                format!(
-                    "{} deleted: {}",
-                    counted(count, "entry", "entries"),
-                    scope(what)
-                )
-            }
-        }))
+        if let FlushScope::Key(key) = what {
+            return Ok(Done::new(format!("{key} is deleted from the cache")));
+        }
+        let count = answer["count"].as_u64().unwrap_or_default();
+        let entries = counted(count, "entry", "entries");
+        Ok(Done::new(format!("{entries} deleted: {}", scope(what))))
     }
 
     pub(super) async fn contents(&self) -> Result<Contents, Failure> {

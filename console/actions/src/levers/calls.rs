@@ -1,6 +1,7 @@
 //! Calls of the contract: single ones with their answers, a recharge, a burst.
 
 use std::{
+    fmt::Write as _,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -103,10 +104,10 @@ impl Levers {
             answer.elapsed.as_secs_f64() * 1e3
         );
         if let Some(gateway) = answer.header("x-gateway") {
-            text.push_str(&format!(", {gateway}"));
+            let _ = write!(text, ", {gateway}");
         }
         if let Some(cache) = answer.header("x-cache") {
-            text.push_str(&format!(", cache {cache}"));
+            let _ = write!(text, ", cache {cache}");
         }
         Ok(Done {
             detail: Some(answer),
@@ -115,7 +116,7 @@ impl Levers {
     }
 
     pub(super) async fn burst(&self, requests: u32) -> Result<Done, Failure> {
-        let client = self.client().await?;
+        let client = self.bursts().await?;
         let count = requests as usize;
         // The mix of the steady traffic.
         let calls = Mix::contract().calls(Population::default(), run_number(), count);
@@ -138,10 +139,10 @@ impl Levers {
             grouped(burst.failed.into()),
         );
         if burst.latency.count > 0 {
-            text.push_str(&format!(", p95 {:.1} ms", burst.latency.p95 as f64 / 1e3));
+            let _ = write!(text, ", p95 {:.1} ms", burst.latency.p95 as f64 / 1e3);
         }
         if let Some(error) = burst.last_error {
-            text.push_str(&format!("; the last failure: {error}"));
+            let _ = write!(text, "; the last failure: {error}");
         }
         Ok(Done::new(text))
     }
@@ -161,7 +162,7 @@ impl Levers {
         }
     }
 
-    async fn client(&self) -> Result<Arc<load::Client>, Failure> {
+    async fn bursts(&self) -> Result<Arc<load::Client>, Failure> {
         let url = &self.lab.public_url;
         if let Some((of, client)) = &*Memory::lock(&self.memory.client)
             && of == url

@@ -1,5 +1,7 @@
 //! Calls to the lab's services, with their failures in words.
 
+use std::fmt::Write as _;
+
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
@@ -137,7 +139,7 @@ pub(super) fn segment(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text

@@ -133,7 +133,7 @@ impl Levers {
                 format!("From the next request on, {hops} its {whom} by {policy}.")
             }
             Action::Weight { instance, weight } => {
-                let pool = self.pool_of(self.place(instance)?)?;
+                let pool = Self::pool_of(self.place(instance)?)?;
                 let hops = counted(
                     self.hops(pool.as_deref())?.len() as u64,
                     "balancer",

@@ -143,7 +143,7 @@ impl Levers {
 
     /// How many of those that balance over it would still send it new requests.
     async fn senders(&self, place: &Place) -> u64 {
-        let Ok(pool) = self.pool_of(place) else {
+        let Ok(pool) = Self::pool_of(place) else {
             return 0;
         };
         let Ok(hops) = self.hops(pool.as_deref()) else {

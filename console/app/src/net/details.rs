@@ -1,6 +1,6 @@
 //! Asks for what somebody looks at, once a second, and for nothing else.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -66,6 +66,7 @@ async fn ask(client: &reqwest::Client, lab: &Lab, topic: &Topic) -> Result<Value
     let queue = &lab.levers.queue_url;
     match topic {
         Topic::Upstreams => of_balancers(client, lab, "/admin/upstreams").await,
+        Topic::Balancing => of_balancers(client, lab, "/admin/balancing").await,
         Topic::Picks => of_balancers(client, lab, "/admin/explain?limit=20").await,
         Topic::Requests => of_balancers(client, lab, "/admin/requests?limit=100").await,
         Topic::Keys(prefix) => {
@@ -117,7 +118,8 @@ fn escaped(text: &str) -> String {
         if plain(byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped += &format!("%{byte:02X}");
+            // Writing into a text does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
         }
         escaped
     })

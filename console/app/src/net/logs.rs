@@ -1,6 +1,7 @@
 //! Follows one instance's log stream for as long as it is part of the lab.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,18 +9,27 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use serde::Deserialize;
-use tokio::sync::{Notify, mpsc};
+use serde_json::value::RawValue;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 
-use super::sse::{Event, Parser};
-use crate::state::logs::{Level, Line, printable};
+use super::{
+    sse::{Event, Parser},
+    stream,
+};
+use crate::state::logs::{Level, Line, MOST_BYTES, printable};
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The field that counts the lines left out before this one because they were alike.
 const SUPPRESSED: &str = "suppressed";
+
+/// Characters kept of what names something.
+const SHORT: usize = 64;
 
 /// Where lines go: never waits, counts what finds no room.
 #[derive(Clone, Debug)]
@@ -44,42 +54,40 @@ impl Sink {
     }
 }
 
-/// One event of the stream.
+/// One event of the stream. Most texts are borrowed from it.
 #[derive(Deserialize)]
-struct Wire {
-    timestamp: String,
-    level: String,
-    #[serde(default)]
-    target: String,
-    #[serde(default)]
-    instance: String,
+struct Wire<'a> {
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    level: Cow<'a, str>,
+    #[serde(borrow, default)]
+    target: Cow<'a, str>,
+    #[serde(borrow, default)]
+    instance: Cow<'a, str>,
     #[serde(default)]
     request_id: Option<String>,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    fields: serde_json::Map<String, serde_json::Value>,
+    #[serde(borrow, default)]
+    message: Cow<'a, str>,
+    #[serde(borrow, default)]
+    fields: Option<&'a RawValue>,
 }
 
+type Fields = serde_json::Map<String, serde_json::Value>;
+
 /// Reads until it is cancelled from outside. Whenever the stream breaks off it says so through `ended`.
-pub async fn follow(client: reqwest::Client, admin: String, sink: Sink, ended: Arc<Notify>) {
+pub async fn follow(admin: String, sink: Sink, started: Instant, ended: Arc<Notify>) {
     let mut wait = SHORTEST_WAIT;
     // After a reconnection the recent lines come again: those already taken are skipped.
     let mut newest = String::new();
     loop {
-        let request = client.get(format!("http://{admin}/logs"));
-        if let Ok(response) = request.send().await
-            && response.status().is_success()
-        {
+        let already = newest.clone();
+        let mut parser = Parser::default();
+        let reading = stream::read(&admin, started, |bytes| {
+            parser.push(bytes, |event| take(&event, &already, &mut newest, &sink));
+        });
+        if reading.await.is_ok() {
             wait = SHORTEST_WAIT;
-            let already = newest.clone();
-            let mut parser = Parser::default();
-            let mut bytes = response.bytes_stream();
-            while let Some(Ok(chunk)) = bytes.next().await {
-                parser.push(&chunk, |event| {
-                    take(&event, &already, &mut newest, &sink);
-                });
-            }
             ended.notify_one();
         }
         tokio::time::sleep(wait).await;
@@ -87,13 +95,13 @@ pub async fn follow(client: reqwest::Client, admin: String, sink: Sink, ended: A
     }
 }
 
-fn take(event: &Event, already: &str, newest: &mut String, sink: &Sink) {
+fn take(event: &Event<'_>, already: &str, newest: &mut String, sink: &Sink) {
     if event.name == "lost" {
-        let lost = serde_json::from_str::<serde_json::Value>(&event.data).ok();
+        let lost = serde_json::from_str::<serde_json::Value>(event.data).ok();
         sink.lost(lost.and_then(|value| value["lost"].as_u64()).unwrap_or(1));
         return;
     }
-    let Ok(wire) = serde_json::from_str::<Wire>(&event.data) else {
+    let Ok(wire) = serde_json::from_str::<Wire<'_>>(event.data) else {
         return;
     };
     let line = line(wire);
@@ -118,33 +126,56 @@ fn readable(value: &serde_json::Value) -> String {
     }
 }
 
-fn line(wire: Wire) -> Line {
+fn line(wire: Wire<'_>) -> Line {
+    let access = wire.target == "access";
+    // An access line's message says it all, and there are many of them; elsewhere the fields are half of the story.
+    let fields = wire
+        .fields
+        .map(RawValue::get)
+        .filter(|text| !access || text.contains(SUPPRESSED))
+        .and_then(|text| serde_json::from_str::<Fields>(text).ok())
+        .unwrap_or_default();
     let mut message = wire.message;
-    // An access line's message says it all; elsewhere the fields are half of the story.
-    if wire.target != "access" {
-        for (name, value) in wire.fields.iter().filter(|(name, _)| *name != SUPPRESSED) {
-            message.extend(["  ", name, "=", &readable(value)]);
+    if access {
+        // Cache keys travel in paths: the colon is all of them that needs no escaping to be read.
+        if message.contains("%3A") {
+            message = message.replace("%3A", ":").into();
+        }
+    } else {
+        for (name, value) in fields.iter().filter(|(name, _)| *name != SUPPRESSED) {
+            message.to_mut().extend(["  ", name, "=", &readable(value)]);
         }
     }
-    if let Some(more) = wire
-        .fields
-        .get(SUPPRESSED)
-        .and_then(serde_json::Value::as_u64)
+    if let Some(more) = fields.get(SUPPRESSED).and_then(serde_json::Value::as_u64)
         && more > 0
     {
-        message = format!("{message}  (and {more} more like it)");
+        message = format!("{message}  (and {more} more like it)").into();
     }
-    if wire.target == "access" {
-        // Cache keys travel in paths: the colon is all of them that needs no escaping to be read.
-        message = message.replace("%3A", ":");
-    }
-    let short = |text: &str| printable(text).chars().take(64).collect::<String>();
     Line {
         timestamp: short(&wire.timestamp),
         level: Level::parse(&wire.level),
         instance: short(&wire.instance),
         request_id: wire.request_id.as_deref().map(short),
-        message: printable(&message),
+        message: clean(&message),
+    }
+}
+
+/// Nearly all text is plain, and then one look and one copy do.
+fn clean(text: &str) -> String {
+    let plain = text.len() <= MOST_BYTES && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if plain {
+        text.to_owned()
+    } else {
+        printable(text)
+    }
+}
+
+fn short(text: &str) -> String {
+    let text = clean(text);
+    if text.len() <= SHORT {
+        text
+    } else {
+        text.chars().take(SHORT).collect()
     }
 }
 
@@ -152,11 +183,8 @@ fn line(wire: Wire) -> Line {
 mod tests {
     use super::*;
 
-    fn event(data: &str) -> Event {
-        Event {
-            name: String::new(),
-            data: data.to_owned(),
-        }
+    fn event(data: &str) -> Event<'_> {
+        Event { name: "", data }
     }
 
     fn sink(room: usize) -> (Sink, mpsc::Receiver<Line>) {

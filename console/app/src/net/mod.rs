@@ -6,6 +6,7 @@ mod logs;
 mod prometheus;
 mod scrape;
 mod sse;
+mod stream;
 pub mod topology;
 
 use std::{
@@ -14,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use act::Desk;
@@ -68,15 +72,9 @@ impl Wire {
             .timeout(Duration::from_millis(2_500))
             .pool_max_idle_per_host(1)
             .build()?;
-        let streams = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(1))
-            // The services send a sign of life every fifteen seconds.
-            .read_timeout(Duration::from_secs(45))
-            .build()?;
         let readers = Readers {
             http: http.clone(),
-            streams,
+            started: Instant::now(),
             updates: updates.clone(),
             sink: Sink::new(lines, Arc::clone(&dropped)),
             tasks: tasks.clone(),
@@ -129,7 +127,8 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
 /// One reader of metrics and one of logs per admin address.
 struct Readers {
     http: reqwest::Client,
-    streams: reqwest::Client,
+    /// What the beats of all log streams are counted from.
+    started: Instant,
     updates: mpsc::Sender<Update>,
     sink: Sink,
     tasks: TaskTracker,
@@ -156,8 +155,8 @@ impl Readers {
             let (http, admin) = (self.http.clone(), place.admin.clone());
             let watching = scrape::watch(http, admin, self.updates.clone(), Arc::clone(&look));
             self.tasks.spawn(until(stop.clone(), watching));
-            let (streams, admin) = (self.streams.clone(), place.admin.clone());
-            let following = logs::follow(streams, admin, self.sink.clone(), look);
+            let following =
+                logs::follow(place.admin.clone(), self.sink.clone(), self.started, look);
             self.tasks.spawn(until(stop, following));
         }
     }

@@ -8,16 +8,18 @@ use crate::state::sample::{Builder, Sample};
 pub fn parse(text: &str) -> Option<Sample> {
     let mut builder = Builder::default();
     let mut found = false;
+    // One list for all lines: there are hundreds of them in every reading.
+    let mut labels = Vec::new();
     for line in text.lines() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        if let Some(series) = series(line) {
+        labels.clear();
+        if let Some((name, value)) = series(line, &mut labels) {
             found = true;
-            builder.add(series.name, series.value, |label| {
-                series
-                    .labels
+            builder.add(name, value, |label| {
+                labels
                     .iter()
                     .find(|(name, _)| *name == label)
                     .map(|(_, value)| value.as_ref())
@@ -27,21 +29,16 @@ pub fn parse(text: &str) -> Option<Sample> {
     found.then(|| builder.build())
 }
 
-struct Series<'a> {
-    name: &'a str,
-    labels: Vec<(&'a str, Cow<'a, str>)>,
-    value: f64,
-}
-
-/// `name{label="value",…} number`, and perhaps a time or an exemplar that nobody here needs.
-fn series(line: &str) -> Option<Series<'_>> {
-    let end = line.find(|c: char| c == '{' || c.is_ascii_whitespace())?;
+/// `name{label="value",…} number`, and perhaps a time or an exemplar that nobody here needs. The name and the number.
+fn series<'a>(line: &'a str, labels: &mut Vec<(&'a str, Cow<'a, str>)>) -> Option<(&'a str, f64)> {
+    let end = line
+        .bytes()
+        .position(|byte| byte == b'{' || byte.is_ascii_whitespace())?;
     let (name, mut rest) = line.split_at(end);
-    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    if name.is_empty() || !name.chars().all(valid) {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+    if name.is_empty() || !name.bytes().all(valid) {
         return None;
     }
-    let mut labels = Vec::new();
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside.trim_start();
         while !rest.starts_with('}') {
@@ -58,38 +55,23 @@ fn series(line: &str) -> Option<Series<'_>> {
         rest = &rest[1..];
     }
     let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(Series {
-        name,
-        labels,
-        value,
-    })
+    Some((name, value))
 }
 
 /// A quoted label value and what follows it.
 fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let text = text.strip_prefix('"')?;
-    let mut escaped = false;
-    let mut plain = true;
-    for (index, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => {
-                escaped = true;
-                plain = false;
-            }
-            b'"' => {
-                let (value, rest) = (&text[..index], &text[index + 1..]);
-                let value = if plain {
-                    Cow::Borrowed(value)
-                } else {
-                    Cow::Owned(unescape(value))
-                };
-                return Some((value, rest));
-            }
-            _ => {}
-        }
+    let end = text.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    if text.as_bytes()[end] == b'"' {
+        return Some((Cow::Borrowed(&text[..end]), &text[end + 1..]));
     }
-    None
+    let mut escaped = false;
+    let end = text.bytes().position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })?;
+    Some((Cow::Owned(unescape(&text[..end])), &text[end + 1..]))
 }
 
 fn unescape(text: &str) -> String {

@@ -5,9 +5,9 @@ const LONGEST_LINE: usize = 64 * 1024;
 
 /// One event: its name (`message` where none was given is empty here) and its data.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Event {
-    pub name: String,
-    pub data: String,
+pub struct Event<'a> {
+    pub name: &'a str,
+    pub data: &'a str,
 }
 
 /// What has been received and is not yet an event.
@@ -22,7 +22,7 @@ pub struct Parser {
 
 impl Parser {
     /// Takes bytes in and gives every event they complete to `emit`.
-    pub fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(Event)) {
+    pub fn push(&mut self, bytes: &[u8], mut emit: impl FnMut(Event<'_>)) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ended) = match part.split_last() {
                 Some((b'\n', text)) => (text, true),
@@ -32,28 +32,38 @@ impl Parser {
                 self.overlong = true;
                 self.line.clear();
             }
+            if ended && self.line.is_empty() {
+                // Nearly always: the line is whole, and need not be copied.
+                self.end_of_line(text, &mut emit);
+                continue;
+            }
             if !self.overlong {
                 self.line.extend_from_slice(text);
             }
-            if ended && let Some(event) = self.end_of_line() {
-                emit(event);
+            if ended {
+                let line = std::mem::take(&mut self.line);
+                self.end_of_line(&line, &mut emit);
             }
         }
     }
 
-    fn end_of_line(&mut self) -> Option<Event> {
-        let line = std::mem::take(&mut self.line);
+    fn end_of_line(&mut self, line: &[u8], emit: &mut impl FnMut(Event<'_>)) {
         if std::mem::take(&mut self.overlong) {
             self.damaged = true;
-            return None;
+            return;
         }
-        let line = String::from_utf8_lossy(&line);
+        let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\r');
         if line.is_empty() {
-            let name = std::mem::take(&mut self.name);
-            let data = std::mem::take(&mut self.data);
-            let damaged = std::mem::take(&mut self.damaged);
-            return (!damaged && !data.is_empty()).then_some(Event { name, data });
+            if !std::mem::take(&mut self.damaged) && !self.data.is_empty() {
+                emit(Event {
+                    name: &self.name,
+                    data: &self.data,
+                });
+            }
+            self.name.clear();
+            self.data.clear();
+            return;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -68,7 +78,6 @@ impl Parser {
             "data" => self.damaged = true,
             _ => {}
         }
-        None
     }
 }
 
@@ -80,7 +89,9 @@ mod tests {
         let mut parser = Parser::default();
         let mut all = Vec::new();
         for chunk in chunks {
-            parser.push(chunk, |event| all.push((event.name, event.data)));
+            parser.push(chunk, |event| {
+                all.push((event.name.to_owned(), event.data.to_owned()));
+            });
         }
         all
     }
@@ -101,10 +112,12 @@ mod tests {
         let mut all = Vec::new();
         parser.push(b"data: ", |_| {});
         for _ in 0..100 {
-            parser.push(&[b'x'; 8192], |event| all.push(event.data));
+            parser.push(&[b'x'; 8192], |event| all.push(event.data.to_owned()));
             assert!(parser.line.capacity() <= 4 * LONGEST_LINE);
         }
-        parser.push(b"\n\ndata: \xff\xfe ok\n\n", |event| all.push(event.data));
+        parser.push(b"\n\ndata: \xff\xfe ok\n\n", |event| {
+            all.push(event.data.to_owned());
+        });
         assert_eq!(all, ["\u{fffd}\u{fffd} ok"]);
     }
 }

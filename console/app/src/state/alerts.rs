@@ -46,6 +46,9 @@ impl State {
                 );
             }
         }
+        if let Some(text) = self.slo_breach() {
+            say(Severity::Warning, text);
+        }
         // A store that is away makes its users not ready: told once is enough.
         let told: Vec<&str> = [
             ("postgres", Gauge::PostgresUp),

@@ -55,7 +55,10 @@ impl Filter {
 
     /// Where it matches; what only keeps things out is to be seen nowhere.
     pub fn matches<'r>(&'r self, row: &'r str) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let found = self.pattern.find_iter(row).map(|found| found.range());
+        let found = self
+            .pattern
+            .find_iter(row)
+            .map(|found| found.start()..found.end());
         found.filter(|range| !self.inverted && !range.is_empty())
     }
 }

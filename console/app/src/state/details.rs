@@ -9,6 +9,8 @@ use super::Moment;
 pub enum Topic {
     /// Upstreams, policy and state, of every balancer.
     Upstreams,
+    /// The settings of balancing in force, of every balancer.
+    Balancing,
     /// The last picks and their candidates, of every balancer.
     Picks,
     /// The cache's keys that begin so.

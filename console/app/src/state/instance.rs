@@ -182,6 +182,20 @@ pub enum Status {
     },
 }
 
+impl Status {
+    /// Its word, for those who cannot see a glyph.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::NotReady(_) => "not ready",
+            Self::Draining => "draining",
+            Self::Stale(_) => "stale",
+            Self::Down { .. } => "down",
+        }
+    }
+}
+
 /// One process: place, contact, history.
 #[derive(Clone, Debug)]
 pub struct Instance {

@@ -761,7 +761,7 @@ mod tests {
                     0 => logs.set_filter("[0-3]$"),
                     1 => logs.set_filter(""),
                     2 => logs.cycle_threshold(),
-                    3 => logs.scroll(second as isize % 7 - 3),
+                    3 => logs.scroll(isize::try_from(second % 7).unwrap() - 3),
                     4 if second < 10 => logs.follow_request(),
                     4 => { logs.stop_following_request(); }
                     5 if second < 30 => logs.forget_first(),

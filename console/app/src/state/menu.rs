@@ -15,6 +15,9 @@ use super::{
 /// How long a fault of the menu lasts, in seconds.
 const FAULT_SECONDS: u64 = 60;
 
+/// Columns of the small picture of a profile.
+const CURVE: usize = 15;
+
 fn item(key: char, text: impl Into<String>, choice: Choice) -> Item {
     Item {
         key,
@@ -45,6 +48,9 @@ impl State {
                 Some(name) => {
                     let items = self.instance_items(&name);
                     (name, items)
+                }
+                None if self.view == View::Balancer => {
+                    ("Balancer".to_owned(), self.balancing_items(None))
                 }
                 None => ("Lab".to_owned(), Vec::new()),
             },
@@ -141,27 +147,25 @@ impl State {
             ),
         ];
         match role {
-            Some(Role::Gateway) => items.extend([
-                item('w', "weight …", Choice::Type(format!("weight {name} "))),
-                item(
-                    'p',
-                    "policy of all gateways …",
-                    Choice::Type("policy ".to_owned()),
-                ),
-                item(
-                    'f',
-                    "flush the whole cache",
-                    Choice::Act(Action::Flush(FlushScope::All)),
-                ),
-                item(
-                    'o',
-                    "cache off for this gateway",
-                    Choice::Act(Action::CacheSwitch {
-                        instance: Some(own()),
-                        on: false,
-                    }),
-                ),
-            ]),
+            Some(Role::Balancer) => items.extend(self.balancing_items(None)),
+            Some(Role::Gateway) => {
+                items.extend(self.balancing_items(Some(name)));
+                items.extend([
+                    item(
+                        'f',
+                        "flush the whole cache",
+                        Choice::Act(Action::Flush(FlushScope::All)),
+                    ),
+                    item(
+                        'o',
+                        "cache off for this gateway",
+                        Choice::Act(Action::CacheSwitch {
+                            instance: Some(own()),
+                            on: false,
+                        }),
+                    ),
+                ]);
+            }
             Some(Role::Cache) => {
                 items.push(item(
                     'f',
@@ -194,6 +198,44 @@ impl State {
                 format!("number of {name} instances …"),
                 Choice::Type(format!("scale {name} ")),
             ));
+        }
+        items
+    }
+
+    /// The policies, the one in force marked; and the weight of a gateway, where one is chosen.
+    fn balancing_items(&self, gateway: Option<&str>) -> Vec<Item> {
+        let now = self.policy();
+        let policies = ('1'..).zip(actions::POLICIES).map(|(key, policy)| {
+            let sign = if now == Some(policy) { " (now)" } else { "" };
+            let meaning = super::balancer::meaning_of(policy);
+            item(
+                key,
+                format!("{policy}{sign}: {meaning}"),
+                Choice::Act(Action::Policy {
+                    policy: policy.to_owned(),
+                    pool: None,
+                }),
+            )
+        });
+        let menu = Menu {
+            title: "Policy of the balancer".to_owned(),
+            items: policies.collect(),
+            chosen: actions::POLICIES
+                .iter()
+                .position(|policy| now == Some(*policy))
+                .unwrap_or(0),
+        };
+        let text = match now {
+            Some(now) => format!("policy, now {now} …"),
+            None => "policy …".to_owned(),
+        };
+        let mut items = vec![item('p', text, Choice::Menu(menu))];
+        if let Some(name) = gateway {
+            let weight = match self.weight_of(name) {
+                Some(weight) => format!("weight, now {weight} …"),
+                None => "weight …".to_owned(),
+            };
+            items.push(item('w', weight, Choice::Type(format!("weight {name} "))));
         }
         items
     }
@@ -305,30 +347,22 @@ impl State {
             items.push(item('x', "stop", Choice::Act(Action::StopTraffic)));
         }
         let rate = self.traffic.rate();
-        for (key, profile, text) in [
-            ('t', Profile::Constant, "constant"),
-            ('r', Profile::Ramp, "ramp: from nothing to the rate"),
-            (
-                's',
-                Profile::Spike,
-                "spike: the rate, for a moment much more, the rate again",
-            ),
-            (
-                'b',
-                Profile::Burst,
-                "burst: all at once, then nothing, and again",
-            ),
-            ('k', Profile::Soak, "soak: for long"),
-        ] {
+        for (key, profile) in ['t', 'r', 's', 'b', 'k'].into_iter().zip(Profile::ALL) {
+            // The calls and the seed stay as they are: only the course is chosen here.
             let before = self.traffic.plan();
             let plan = TrafficPlan {
                 mix: before.mix.clone(),
                 seed: before.seed,
                 ..TrafficPlan::new(profile, rate)
             };
+            let curve = super::traffic::curve(profile, CURVE);
             items.push(item(
                 key,
-                format!("{text}, {rate}/s"),
+                format!(
+                    "{:<9}{curve} {rate}/s, {}",
+                    profile.name(),
+                    profile.meaning()
+                ),
                 Choice::Act(Action::Traffic(plan)),
             ));
         }
@@ -365,7 +399,7 @@ impl State {
             )));
             return;
         };
-        let step = if weight + i64::from(by < 0) * -1 >= 10 {
+        let step = if weight - i64::from(by < 0) >= 10 {
             10
         } else {
             1

@@ -1,6 +1,7 @@
 //! The model: what is known of the lab and what the operator is doing. Knows no terminal, no HTTP, no runtime.
 
 pub mod alerts;
+pub mod balancer;
 pub mod contract;
 pub mod cursor;
 pub mod details;
@@ -10,6 +11,7 @@ pub mod history;
 pub mod instance;
 pub mod intent;
 pub mod journal;
+pub mod latency;
 pub mod lens;
 pub mod logs;
 pub mod marks;
@@ -133,6 +135,7 @@ pub enum Command {
 
 /// Everything the console knows.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct State {
     pub now: Moment,
     pub public_url: Option<String>,
@@ -145,6 +148,8 @@ pub struct State {
     pub details: Details,
     pub requests: Requests,
     pub marks: Marks,
+    /// What latency is held against.
+    pub slo: latency::Slo,
     pub journal: Journal,
 
     pub view: View,
@@ -189,6 +194,7 @@ impl Default for State {
             details: Details::default(),
             requests: Requests::default(),
             marks: Marks::default(),
+            slo: latency::Slo::default(),
             journal: Journal::default(),
             view: View::default(),
             trail: Vec::new(),
@@ -218,9 +224,9 @@ impl State {
     /// An empty model whose clock began at `started`.
     pub fn new(started: DateTime<Utc>, keymap: Keymap, read_only: bool) -> Self {
         Self {
-            started,
             keymap,
             read_only,
+            started,
             ..Self::default()
         }
     }
@@ -267,6 +273,7 @@ impl State {
             self.charted_until = self.now;
             self.remember();
             self.chart();
+            self.judge_latency();
         }
     }
 
@@ -279,9 +286,8 @@ impl State {
             };
             let name = instance.name().to_owned();
             let kind = match (&before, &status) {
-                (None | Some(Status::Starting), Status::Up | Status::Starting) => continue,
+                (None | Some(Status::Starting), Status::Up) | (_, Status::Starting) => continue,
                 (_, Status::Up) => Kind::Recovery,
-                (_, Status::Starting) => continue,
                 _ => Kind::Fault,
             };
             let word = match status {

@@ -114,6 +114,8 @@ pub enum Choice {
     Intend(Intent),
     /// A line for the palette, to be completed.
     Type(String),
+    /// More to choose from.
+    Menu(Menu),
 }
 
 impl Menu {

@@ -15,12 +15,16 @@ use crate::keys::Chord;
 const MOST_TYPED: usize = 100;
 
 /// Commands of the console itself, beside all names of the key table: what is typed, and what it does.
-pub const COMMANDS: [(&str, &str); 6] = [
+pub const COMMANDS: [(&str, &str); 7] = [
     ("window", "window 5m: all charts over this time"),
     ("theme", "theme light: dark, light, safe, sixteen, mono"),
     (
         "export",
         "export FILE.html: the last minutes as HTML, CSV or JSON",
+    ),
+    (
+        "slo",
+        "slo 100ms: what 99 of 100 requests must stay below; slo off",
     ),
     ("find", "find TEXT: rows that match, in this panel"),
     ("request", "request ID: follow one request over all tiers"),
@@ -205,6 +209,11 @@ impl State {
             }
             "theme" => {
                 self.commands.push(Command::Theme(rest.to_owned()));
+                Ok(())
+            }
+            "slo" => {
+                let slo = super::latency::Slo::parse(rest)?;
+                self.set_slo(slo);
                 Ok(())
             }
             "export" if rest.is_empty() => {

@@ -29,7 +29,10 @@ impl State {
             }
             Panel::Samples => return self.sample_keys(),
             Panel::Path | Panel::Processes => self.instance_names(|_| true),
-            Panel::Gateways => self.instance_names(|role| *role == Role::Gateway),
+            // These are held against the filter as whole rows.
+            Panel::Gateways => return self.backends().into_iter().map(|row| row.name).collect(),
+            Panel::Picks => return self.picks().into_iter().map(|row| row.key).collect(),
+            Panel::Routes => return self.routes().into_iter().map(|row| row.route).collect(),
             Panel::Queues => self.queues().into_iter().map(|queue| queue.name).collect(),
             _ => Vec::new(),
         };
@@ -81,6 +84,8 @@ impl State {
     fn sortable(panel: Panel) -> usize {
         match panel {
             Panel::Processes => 4,
+            Panel::Gateways => super::balancer::COLUMNS,
+            Panel::Routes => super::latency::COLUMNS,
             Panel::Calls => 7,
             Panel::Samples => super::requests::COLUMNS,
             _ => 0,
@@ -99,8 +104,7 @@ impl State {
                     .instance(&name)
                     .map(|instance| instance.place.role.clone());
                 let (panel, view) = match role {
-                    Some(Role::Gateway) => (Panel::Gateways, View::Balancer),
-                    Some(Role::Balancer) => (Panel::Gateways, View::Balancer),
+                    Some(Role::Gateway | Role::Balancer) => (Panel::Gateways, View::Balancer),
                     Some(Role::Cache) => (Panel::Keys, View::Cache),
                     Some(Role::Queue) => (Panel::Queues, View::Queue),
                     _ => (Panel::Processes, View::System),
@@ -121,6 +125,11 @@ impl State {
                 Some(page) => self.overlay = Some(Overlay::Text(page)),
                 None => self.notify(Notice::info("there is no request to look into yet")),
             },
+            Panel::Gateways | Panel::Picks => {
+                if let Some(page) = self.page(panel) {
+                    self.overlay = Some(Overlay::Text(page));
+                }
+            }
             _ => {
                 if self.expanded {
                     if let Some(page) = self.page(panel) {
@@ -136,6 +145,8 @@ impl State {
     /// The whole of a panel's chosen row, to read.
     fn page(&self, panel: Panel) -> Option<Page> {
         match panel {
+            Panel::Gateways => self.backend_page(&self.chosen(panel)?),
+            Panel::Picks => self.pick_page(&self.chosen(panel)?),
             Panel::Samples | Panel::Waterfall => self.request_page(),
             _ => None,
         }

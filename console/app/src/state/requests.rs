@@ -1,6 +1,6 @@
 //! The last sampled requests: kept as they came, so that a chosen one stays; and the calls that were fired from here.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use actions::{Action, Answer, Span, waterfall};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -36,6 +36,10 @@ const MOST_LINES: usize = 2_000;
 
 /// One request; what was not told is unknown.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a request's id is called so everywhere"
+)]
 pub struct Request {
     /// Who sampled it.
     pub balancer: String,
@@ -269,11 +273,11 @@ impl State {
         match cursor.sort {
             Some(1) => rows.sort_by(|a, b| a.method.cmp(&b.method)),
             Some(2) => rows.sort_by(|a, b| a.path.cmp(&b.path)),
-            Some(3) => rows.sort_by(|a, b| b.status.cmp(&a.status)),
+            Some(3) => rows.sort_by_key(|row| Reverse(row.status)),
             Some(4) => rows.sort_by(|a, b| down(a.milliseconds, b.milliseconds)),
             Some(5) => rows.sort_by(|a, b| a.gateway.cmp(&b.gateway)),
             Some(6) => rows.sort_by(|a, b| a.cache.cmp(&b.cache)),
-            Some(7) => rows.sort_by(|a, b| b.attempts.cmp(&a.attempts)),
+            Some(7) => rows.sort_by_key(|row| Reverse(row.attempts)),
             _ => {}
         }
         if cursor.reversed {
@@ -367,17 +371,17 @@ impl State {
     /// All that is known of the chosen request, to read.
     pub(super) fn request_page(&self) -> Option<Page> {
         let request = self.chosen_request()?;
-        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".to_owned());
+        let known = |text: Option<&str>| text.unwrap_or("–").to_owned();
         let number = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), |n| n.to_string());
         let mut lines = vec![
             format!("{} {}", request.method, request.path),
             format!("status    {}", number(request.status)),
             format!("time      {}", request.at),
             format!("took      {}", milliseconds(request.milliseconds)),
-            format!("gateway   {}", known(&request.gateway)),
-            format!("cache     {}", known(&request.cache)),
+            format!("gateway   {}", known(request.gateway.as_deref())),
+            format!("cache     {}", known(request.cache.as_deref())),
             format!("attempts  {}", number(request.attempts)),
-            format!("request   {}", known(&request.request_id)),
+            format!("request   {}", known(request.request_id.as_deref())),
             format!("seen by   {}", request.balancer),
         ];
         if let Some(why) = &request.why {
@@ -458,6 +462,7 @@ pub fn body(answer: &Answer) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "times are exact fractions")]
 mod tests {
     use std::time::Duration;
 

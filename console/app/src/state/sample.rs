@@ -10,6 +10,8 @@ pub enum Counter {
     Requests,
     /// Answered with a 5xx status.
     Errors,
+    /// The same, of one route.
+    RouteErrors(String),
     CpuSeconds,
     Retries,
     RateLimited,
@@ -96,6 +98,9 @@ impl Builder {
             "recarga_http_requests_total" => {
                 if label("status").is_some_and(|status| status.starts_with('5')) {
                     self.count(Counter::Errors, value);
+                    if let Some(route) = label("route") {
+                        self.count(Counter::RouteErrors(route.to_owned()), value);
+                    }
                 } else {
                     self.count(Counter::Errors, 0.0);
                 }

@@ -48,6 +48,52 @@ pub enum Series {
     TrafficErrors,
 }
 
+impl Series {
+    /// As files call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Requests => "requests".to_owned(),
+            Self::Errors => "errors".to_owned(),
+            Self::Hits => "cache hits".to_owned(),
+            Self::HostCpu => "machine cpu".to_owned(),
+            Self::P50 => "p50".to_owned(),
+            Self::P95 => "p95".to_owned(),
+            Self::P99 => "p99".to_owned(),
+            Self::Share(name) => format!("share of {name}"),
+            Self::Cpu(name) => format!("cpu of {name}"),
+            Self::Memory(name) => format!("memory of {name}"),
+            Self::Depth => "messages that wait".to_owned(),
+            Self::QueueDepth(name) => format!("messages that wait in {name}"),
+            Self::QueueSent(name) => format!("sent to {name}"),
+            Self::QueueAcknowledged(name) => format!("acknowledged in {name}"),
+            Self::TrafficAsked => "traffic asked".to_owned(),
+            Self::TrafficAnswered => "traffic answered".to_owned(),
+            Self::TrafficCorrected => "traffic p95 corrected".to_owned(),
+            Self::TrafficRaw => "traffic p95 raw".to_owned(),
+            Self::TrafficErrors => "traffic errors".to_owned(),
+        }
+    }
+
+    pub fn unit(&self) -> &'static str {
+        match self {
+            Self::Requests
+            | Self::Errors
+            | Self::QueueSent(_)
+            | Self::QueueAcknowledged(_)
+            | Self::TrafficAsked
+            | Self::TrafficErrors
+            | Self::TrafficAnswered => "per second",
+            Self::Hits | Self::HostCpu | Self::Share(_) => "ratio",
+            Self::Cpu(_) => "cores",
+            Self::Memory(_) => "bytes",
+            Self::Depth | Self::QueueDepth(_) => "messages",
+            Self::P50 | Self::P95 | Self::P99 | Self::TrafficCorrected | Self::TrafficRaw => {
+                "seconds"
+            }
+        }
+    }
+}
+
 /// How the seconds of one column become one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fold {
@@ -101,7 +147,7 @@ pub const BANDS: usize = 18;
 
 /// The upper end of a band, in seconds; the last one has none.
 pub fn band_end(band: usize) -> f64 {
-    100e-6 * 2_f64.powi(band as i32)
+    100e-6 * f64::from(1_u32 << band.min(31))
 }
 
 impl Charts {
@@ -173,6 +219,20 @@ impl Charts {
                     }
                 }
             })
+            .collect()
+    }
+
+    /// Every line with a value for each second of the window, oldest first; lines without any are left out.
+    pub fn seconds(&self, lens: Lens) -> Vec<(Series, Vec<Option<f64>>)> {
+        let end = lens.at.as_secs() + 1;
+        let begin = end.saturating_sub(lens.window.as_secs());
+        self.lines
+            .iter()
+            .map(|(series, line)| {
+                let values: Vec<_> = (begin..end).map(|second| line.at(second)).collect();
+                (series.clone(), values)
+            })
+            .filter(|(_, values)| values.iter().any(Option::is_some))
             .collect()
     }
 

@@ -1,6 +1,6 @@
 //! Traffic made from here, and notices.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use actions::{Action, TrafficPlan};
 use load::{Kind, Mix, Profile};
@@ -82,15 +82,25 @@ const HEAVIEST: u32 = 10_000;
 
 /// The course of a profile's rate over its time, as parts of the whole rate.
 pub fn course(profile: Profile, whole: Duration, columns: usize) -> Vec<f64> {
-    let step = whole / (columns as u32).max(1);
     // A burst is shorter than a column: a column shows the most of what happens in it.
     const LOOKS: u32 = 8;
+    let step = whole / (columns as u32).max(1);
     (0..columns as u32)
         .map(|column| {
             (0..LOOKS)
                 .map(|look| profile.part(step * column + step * look / LOOKS, whole))
                 .fold(0.0, f64::max)
         })
+        .collect()
+}
+
+/// A small picture of a profile's usual run.
+pub fn curve(profile: Profile, columns: usize) -> String {
+    const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let whole = telling_time(profile, profile.usual_time());
+    course(profile, whole, columns)
+        .into_iter()
+        .map(|part| COLUMNS[((part * 7.0).round() as usize).min(7)])
         .collect()
 }
 
@@ -124,6 +134,11 @@ impl Traffic {
     /// What runs, or would.
     pub fn plan(&self) -> &TrafficPlan {
         &self.plan
+    }
+
+    /// The plan as the line that starts it.
+    pub fn plan_line(&self) -> String {
+        actions::Action::Traffic(self.plan.clone()).to_string()
     }
 
     /// Requests per second asked for (when off: that would be).
@@ -223,11 +238,11 @@ impl State {
         let down = |a: Option<f64>, b: Option<f64>| b.unwrap_or(-1.0).total_cmp(&a.unwrap_or(-1.0));
         match cursor.sort {
             Some(0) => rows.sort_by_key(|row| row.kind.name()),
-            Some(1) => rows.sort_by(|a, b| b.weight.cmp(&a.weight)),
+            Some(1) => rows.sort_by_key(|row| Reverse(row.weight)),
             Some(2) => rows.sort_by(|a, b| down(Some(a.asked), Some(b.asked))),
-            Some(3) => rows.sort_by(|a, b| b.sent.cmp(&a.sent)),
+            Some(3) => rows.sort_by_key(|row| Reverse(row.sent)),
             Some(4) => rows.sort_by(|a, b| down(a.share, b.share)),
-            Some(5) => rows.sort_by(|a, b| b.failed.cmp(&a.failed)),
+            Some(5) => rows.sort_by_key(|row| Reverse(row.failed)),
             Some(_) => rows.sort_by(|a, b| down(a.p95, b.p95)),
             None => {}
         }
@@ -295,7 +310,7 @@ impl State {
         let mut items = Vec::new();
         let mut title = "Calls".to_owned();
         if let Some(kind) = self.chosen_call() {
-            title = kind.route().to_owned();
+            kind.route().clone_into(&mut title);
             let weight = mix.weight(kind);
             let double = weight.saturating_mul(2).clamp(1, HEAVIEST);
             items.push(item(
@@ -387,6 +402,7 @@ impl Notice {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "rates are round numbers")]
 mod tests {
     use super::*;
 

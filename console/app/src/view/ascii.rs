@@ -13,8 +13,21 @@ pub fn reduce(buffer: &mut Buffer) {
     }
 }
 
+/// The same for a text.
+pub fn text(text: &str) -> String {
+    text.chars()
+        .map(|symbol| {
+            if symbol.is_ascii() {
+                symbol
+            } else {
+                plain(symbol)
+            }
+        })
+        .collect()
+}
+
 /// Groups of symbols and what stands for each of them.
-const PLAIN: [(&str, char); 25] = [
+const PLAIN: &[(&str, char)] = &[
     ("–─╌—", '-'),
     ("│┃╎", '|'),
     ("╭╮╰╯├┤┬┴┼└┌┐┘", '+'),
@@ -29,7 +42,11 @@ const PLAIN: [(&str, char); 25] = [
     ("▲", '!'),
     ("◐", '%'),
     ("◔", '?'),
-    ("○◇□◆", '*'),
+    ("○◇◆□", '*'),
+    ("↓", 'v'),
+    ("↑", '^'),
+    ("▒▓", '#'),
+    ("▀", '"'),
     ("▂▃", ':'),
     ("▄▅", '='),
     ("▆▇█▉▊▋▌", '#'),

@@ -101,7 +101,7 @@ pub fn ceiling(values: &[Option<f64>]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::theme::Depth;
+    use crate::view::theme::{Depth, Scheme};
 
     fn text(spans: &[Span]) -> String {
         spans.iter().map(|span| span.content.as_ref()).collect()
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn bars_have_their_width() {
-        let theme = Theme::new(Depth::Indexed);
+        let theme = Theme::new(Scheme::Dark, Depth::Indexed);
         for width in 0..20 {
             for part in [None, Some(0.0), Some(0.51), Some(1.0), Some(7.0)] {
                 let bar = text(&gauge(part, width, theme.bar, &theme));

@@ -3,11 +3,12 @@
 mod ascii;
 mod balancer;
 mod bars;
+mod big;
 mod cache;
 mod canvas;
 mod chart;
 mod footer;
-mod format;
+pub mod format;
 mod header;
 mod latency;
 mod logs;
@@ -37,14 +38,37 @@ use crate::state::{
 use canvas::Canvas;
 pub use canvas::{Target, Targets};
 use rows::Detail;
-use theme::Theme;
+use theme::{Depth, Scheme, Theme};
 
 /// How the console looks in this terminal.
 #[derive(Clone, Debug)]
 pub struct Look {
     pub theme: Theme,
+    scheme: Scheme,
+    depth: Depth,
     /// Whether to keep to ASCII.
     pub ascii: bool,
+}
+
+impl Look {
+    pub fn new(scheme: Scheme, depth: Depth, ascii: bool) -> Self {
+        Self {
+            theme: Theme::new(scheme, depth),
+            scheme,
+            depth,
+            ascii,
+        }
+    }
+
+    /// Another theme: the named one, or the next. Its name; none where no theme is called so.
+    pub fn change(&mut self, name: Option<&str>) -> Option<&'static str> {
+        let scheme = match name {
+            Some(name) => Scheme::named(name)?,
+            None => self.scheme.next(),
+        };
+        *self = Self::new(scheme, self.depth, self.ascii);
+        Some(scheme.name())
+    }
 }
 
 /// From here on the panels stand beside the path.
@@ -91,6 +115,17 @@ pub fn draw(frame: &mut Frame, state: &State, look: &Look) -> Targets {
         if tabs_line > 0 {
             header::tabs(&mut canvas, tabs);
         }
+        // The presenter's audience sees the numbers from the back of the room.
+        let band = if state.presenter && body.height >= 3 * big::HEIGHT && body.width >= 76 {
+            big::HEIGHT
+        } else {
+            0
+        };
+        let [numbers, body] =
+            Layout::vertical([Constraint::Length(band), Constraint::Fill(1)]).areas(body);
+        if band > 0 {
+            big::band(&mut canvas, numbers);
+        }
         view(&mut canvas, body);
         if notice_line > 0 {
             footer::keys(&mut canvas, bottom);
@@ -112,6 +147,11 @@ pub fn draw(frame: &mut Frame, state: &State, look: &Look) -> Targets {
     canvas.targets
 }
 
+/// A text with everything that is not ASCII replaced; shapes keep their meaning.
+pub fn ascii(text: &str) -> String {
+    ascii::text(text)
+}
+
 /// The view, or the one panel of it that fills the screen.
 fn view(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     let state = canvas.state;
@@ -120,7 +160,7 @@ fn view(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         return;
     }
     match state.view {
-        View::Overview if area.width >= WIDE.0 && area.height + 3 >= WIDE.1 => wide(canvas, area),
+        View::Overview if area.width >= WIDE.0 && area.height + 7 >= WIDE.1 => wide(canvas, area),
         View::Overview => narrow(canvas, area),
         View::Balancer => balancer::view(canvas, area),
         View::Cache => cache::view(canvas, area),

@@ -138,8 +138,8 @@ fn samples(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
                         format::latency(request.milliseconds.map(|ms| ms / 1e3)),
                         took,
                     ),
-                    Cell::new(text(&request.gateway), theme.notice),
-                    Cell::new(text(&request.cache), theme.cache_bar),
+                    Cell::new(text(request.gateway.as_deref()), theme.notice),
+                    Cell::new(text(request.cache.as_deref()), theme.cache_bar),
                     Cell::new(number(request.attempts), tries),
                 ],
             }

@@ -5,7 +5,10 @@ use crossterm::event::KeyCode;
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
-use super::{Look, draw, theme::Depth, theme::Theme};
+use super::{
+    Look, draw,
+    theme::{Depth, Scheme},
+};
 use crate::keys::Chord;
 use crate::state::{
     State, Update,
@@ -16,10 +19,7 @@ use crate::state::{
 };
 
 fn look() -> Look {
-    Look {
-        theme: Theme::new(Depth::Indexed),
-        ascii: false,
-    }
+    Look::new(Scheme::Dark, Depth::Indexed, false)
 }
 
 fn buffer(state: &State, look: &Look, width: u16, height: u16) -> Buffer {
@@ -154,10 +154,7 @@ fn ascii_is_ascii() {
 
 #[test]
 fn without_colour_there_is_none_and_states_are_still_told_apart() {
-    let look = Look {
-        theme: Theme::new(Depth::Monochrome),
-        ascii: false,
-    };
+    let look = Look::new(Scheme::Dark, Depth::Monochrome, false);
     let screen = buffer(&degraded(), &look, 120, 40);
     for cell in &screen.content {
         assert_eq!(cell.fg, ratatui::style::Color::Reset);
@@ -211,7 +208,7 @@ proptest! {
             4 => disconnected(),
             _ => busy(),
         };
-        let look = Look { theme: Theme::new(Depth::True), ascii };
+        let look = Look::new(Scheme::Dark, Depth::True, ascii);
         buffer(&state, &look, width, height);
         state.intend(Intent::Help);
         buffer(&state, &look, width, height);
@@ -230,6 +227,21 @@ fn the_smallest_sizes_one_by_one() {
             buffer(&state, &look(), width, height);
         }
     }
+}
+
+#[test]
+fn the_presenter_has_large_numbers_and_shows_the_keys() {
+    let mut state = busy();
+    state.key(Chord::new(KeyCode::Char('p').into()));
+    for key in ['2', '1'] {
+        state.key(Chord::new(KeyCode::Char(key).into()));
+    }
+    let screen = text(&buffer(&state, &look(), 120, 40));
+    assert!(
+        screen.contains("requests a second") && screen.contains("  2  1"),
+        "{screen}"
+    );
+    insta::assert_snapshot!("presenter_120x40", screen);
 }
 
 mod trace;

@@ -30,6 +30,9 @@ pub enum Measure {
     Overload(Overload),
     /// Whether any reader of the lab here sees a balance from before a recharge that was answered. Exit code 1 if one does.
     Freshness(Freshness),
+    /// The console in a terminal of its own beside htop, btop, bottom, oha and lnav: what it costs, how fast it answers, what it
+    /// costs the services of the lab here. Exit code 1 if it misses a target.
+    Console(Console),
     /// One GET over and over, against anything on this machine that speaks HTTP/1.1.
     Url(Single),
 }
@@ -232,6 +235,40 @@ pub struct Freshness {
     /// The result as one JSON document.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Console {
+    /// How long each figure is measured, such as 10s. 10s, or 3s with --quick.
+    #[arg(long, short, value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// How long the console is held under 5,000 log lines a second, such as 1h. 20s, or 10s with --quick.
+    #[arg(long, value_parser = duration)]
+    pub soak: Option<Duration>,
+    /// Leave the other tools out.
+    #[arg(long)]
+    pub alone: bool,
+    /// A short run, to see that it works.
+    #[arg(long)]
+    pub quick: bool,
+    /// The result as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the tables to this file too, as Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Console {
+    pub fn duration(&self) -> Duration {
+        let usual = Duration::from_secs(if self.quick { 3 } else { 10 });
+        self.duration.unwrap_or(usual)
+    }
+
+    pub fn soak(&self) -> Duration {
+        let usual = Duration::from_secs(if self.quick { 10 } else { 20 });
+        self.soak.unwrap_or(usual)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ mod journal;
 use std::path::Path;
 
 use anyhow::Result;
-use load::{Mode, Options, Schedule, Traffic};
+use load::{Handle, Mode, Options, Report, Schedule, Traffic};
 
 use crate::{
     arguments::Load,
@@ -38,6 +38,7 @@ pub async fn run(directory: &Path, arguments: Load) -> Result<u8> {
         journal: recorder.clone().map(journal::hear),
         allow_remote: arguments.allow_remote,
         mode,
+        profile: arguments.profile,
         mix: arguments.mix,
         time_limit: arguments.duration,
         seed: arguments.seed,
@@ -45,6 +46,16 @@ pub async fn run(directory: &Path, arguments: Load) -> Result<u8> {
     };
     let shutdown = kit::Shutdown::on_signals()?;
     let traffic = Traffic::start(options)?;
+    follow(&traffic, &shutdown).await;
+    let report = traffic.stop().await;
+    if let Some(recorder) = recorder {
+        recorder.finish()?;
+    }
+    print(&report, arguments.json)
+}
+
+/// Tells every second how it goes, until the traffic ends or the shutdown begins.
+pub async fn follow(traffic: &Handle, shutdown: &kit::Shutdown) {
     let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
     tick.tick().await;
     loop {
@@ -64,14 +75,13 @@ pub async fn run(directory: &Path, arguments: Load) -> Result<u8> {
             }
         }
     }
-    let report = traffic.stop().await;
-    if let Some(recorder) = recorder {
-        recorder.finish()?;
-    }
-    if arguments.json {
-        say(serde_json::to_string_pretty(&report)?);
+}
+
+pub fn print(report: &Report, json: bool) -> Result<u8> {
+    if json {
+        say(serde_json::to_string_pretty(report)?);
     } else {
-        say(&report);
+        say(report);
     }
     Ok(if report.totals.answered == 0 {
         exit::FAILURE

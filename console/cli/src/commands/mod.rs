@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod load;
 mod logs;
+mod perform;
 mod queues;
 mod restart;
 mod routes;
@@ -19,6 +20,7 @@ mod scale;
 pub mod serve;
 mod status;
 mod test;
+mod top;
 mod up;
 mod verify;
 
@@ -44,6 +46,8 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Migrate(database) => database::migrate(&directory, database).await,
         Command::Seed(seed) => database::fill(&directory, seed).await,
         Command::Console(console) => console::run(&directory, &console).await,
+        Command::Top(top) => top::run(&directory, &top).await,
+        Command::Do(action) => perform::run(&directory, action).await,
         Command::Load(load) => load::run(&directory, load).await,
         Command::Logs(logs) => logs::run(&directory, &logs).await,
         Command::Scale(scale) => scale::run(&directory, &scale).await,

@@ -37,7 +37,7 @@ pub async fn run(directory: &Path, arguments: Up) -> Result<u8> {
     ));
     let result = if with_console {
         printer.silence();
-        let shown = console::open(lab.layout(), false, &shutdown).await;
+        let shown = console::open(directory, false, &shutdown).await;
         printer.speak();
         shown
     } else {
@@ -81,6 +81,7 @@ fn options(directory: &Path, arguments: &Up) -> Result<host::Options> {
             seed: arguments.seed,
         },
         rewire: None,
+        read_only: arguments.read_only,
     })
 }
 
@@ -98,7 +99,7 @@ async fn attach(directory: &Path, with_console: bool, shutdown: &Shutdown) -> Re
         topology.public_url
     ));
     if with_console {
-        console::open(&host::Layout::existing(directory)?, false, shutdown).await?;
+        console::open(directory, false, shutdown).await?;
         return Ok(exit::SUCCESS);
     }
     status::show(&topology).await;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod actions;
 mod admin;
 mod api;
 mod authentication;
@@ -12,6 +13,7 @@ mod cached;
 mod cards;
 mod city;
 mod classics;
+mod deeds;
 mod forge;
 mod front;
 mod headers;

@@ -85,20 +85,20 @@ impl Hands {
         tokio::time::sleep(timed.after).await;
         self.client.recorder.note(timed.to_string());
         match &timed.fault {
-            Fault::Kill(name) => self.kill(self.instance(name)?),
-            Fault::KillStore(kind) => self.kill(self.store(kind)?),
-            Fault::KillPostgres => self.kill(self.store("postgres")?),
-            Fault::KillBackend => self.kill(self.backend(chance).await?),
-            Fault::Freeze(name) => self.freeze(&[self.instance(name)?], timed.lasts).await,
-            Fault::FreezeStore(kind) => self.freeze(&[self.store(kind)?], timed.lasts).await,
+            Fault::Kill(name) => kill(self.instance(name)?),
+            Fault::KillStore(kind) => kill(self.store(kind)?),
+            Fault::KillPostgres => kill(self.store("postgres")?),
+            Fault::KillBackend => kill(self.backend(chance).await?),
+            Fault::Freeze(name) => self.frozen.hold(&[self.instance(name)?], timed.lasts).await,
+            Fault::FreezeStore(kind) => self.frozen.hold(&[self.store(kind)?], timed.lasts).await,
             Fault::FreezeBackend => {
                 let backend = self.backend(chance).await?;
-                self.freeze(&[backend], timed.lasts).await;
+                self.frozen.hold(&[backend], timed.lasts).await;
             }
             Fault::FreezePostgres => {
                 let mut pids = vec![self.store("postgres")?];
                 pids.extend(self.backends(false).await?);
-                self.freeze(&pids, timed.lasts).await;
+                self.frozen.hold(&pids, timed.lasts).await;
             }
             Fault::Wire(pair, toxics) => {
                 if !self.board.set(pair, *toxics) {
@@ -127,21 +127,6 @@ impl Hands {
         store
             .and_then(|store| store.pid)
             .ok_or_else(|| "it is not running".to_owned())
-    }
-
-    #[expect(clippy::unused_self, reason = "one of the hands' motions")]
-    fn kill(&self, pid: u32) {
-        signal(pid, Signal::KILL);
-    }
-
-    async fn freeze(&self, pids: &[u32], lasts: Duration) {
-        for pid in pids {
-            self.frozen.stop(*pid);
-        }
-        tokio::time::sleep(lasts).await;
-        for pid in pids {
-            self.frozen.wake(*pid);
-        }
     }
 
     async fn backend(&self, chance: &mut ChaCha8Rng) -> Result<u32, String> {
@@ -221,14 +206,30 @@ impl Hands {
     }
 }
 
+/// Ends a process at once.
+pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
 /// The processes that are stopped, each of which is woken when this goes at the latest.
 #[derive(Clone, Debug, Default)]
-struct Frozen(Arc<Stopped>);
+pub struct Frozen(Arc<Stopped>);
 
 #[derive(Debug, Default)]
 struct Stopped(Mutex<BTreeMap<u32, u32>>);
 
 impl Frozen {
+    /// Stops processes for so long.
+    pub async fn hold(&self, pids: &[u32], lasts: Duration) {
+        for pid in pids {
+            self.stop(*pid);
+        }
+        tokio::time::sleep(lasts).await;
+        for pid in pids {
+            self.wake(*pid);
+        }
+    }
+
     fn stop(&self, pid: u32) {
         *self.0.lock().entry(pid).or_default() += 1;
         signal(pid, Signal::STOP);

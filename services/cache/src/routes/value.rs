@@ -123,6 +123,7 @@ pub async fn set(
     params(("key" = String, Path, description = "1 to 512 bytes, percent-encoded")),
     responses(
         (status = 200, description = "Deleted", body = inline(serde_json::Value), example = json!({"status": "deleted"})),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 404, description = "It was not there", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -131,6 +132,7 @@ pub async fn delete(
     State(app): State<Arc<App>>,
     key: Key,
 ) -> Result<Json<serde_json::Value>, CacheError> {
+    app.instance.levers_allowed()?;
     let found = app.store.delete(vec![key]).await?;
     super::invalidate::note(&app, 1, &found);
     if found.is_empty() {

@@ -2,7 +2,9 @@
 
 mod first_level;
 mod leases;
+mod listing;
 mod outage;
+mod read_only;
 mod support;
 mod values;
 mod windows;

@@ -77,7 +77,10 @@ async fn answers_keep_their_heads_and_timings_add_up() {
     let lab = Lab::start().await;
     lab.travel.answers(|_| {
         let headers = [
-            ("server-timing", "travel;dur=2.000, pg;dur=1.000"),
+            (
+                "server-timing",
+                "travel;dur=2.000, pg;dur=1.000;start=0.250",
+            ),
             ("location", "/recharges/5"),
             ("idempotency-replayed", "true"),
             ("x-recarga-secret", "inside"),
@@ -98,8 +101,17 @@ async fn answers_keep_their_heads_and_timings_add_up() {
     assert_eq!(answer.header("x-recarga-secret"), "");
     let timing = answer.header("server-timing");
     assert!(
-        timing.starts_with("gateway;dur=") && timing.ends_with("travel;dur=2.000, pg;dur=1.000"),
+        timing.starts_with("gateway;dur=") && timing.contains(", travel;dur=2.000;start="),
         "{timing}"
+    );
+    let entries = kit::timing::parse(timing);
+    let start = |name: &str| {
+        let entry = entries.iter().find(|entry| entry.name == name).unwrap();
+        entry.start_ms.unwrap()
+    };
+    assert!(
+        (start("pg") - start("travel") - 0.25).abs() < 0.002,
+        "moved together: {timing}"
     );
     lab.stop().await;
 }

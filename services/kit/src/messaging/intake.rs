@@ -33,23 +33,34 @@ impl Gate {
         *self.0.borrow()
     }
 
-    pub fn set_open(&self, open: bool) {
-        if self.0.send_replace(open) != open {
+    /// Opens or closes it; whether it was open before.
+    pub fn set_open(&self, open: bool) -> bool {
+        let was = self.0.send_replace(open);
+        if was != open {
             tracing::info!(paused = !open, "taking work off the queue was switched");
         }
+        was
     }
 
-    /// `POST /admin/pause` and `POST /admin/resume`, for the operator's part of the admin surface.
+    /// Has `/admin/info` tell whether it is closed.
+    pub fn tell(&self, instance: &Instance) {
+        let gate = self.clone();
+        instance.tell_lever("paused", move || json!(!gate.is_open()));
+    }
+
+    /// `POST /admin/pause` and `POST /admin/resume`, for the operator's part of the admin surface; `GET /admin/pause` tells.
     pub fn router(&self) -> Router {
         let switch = |open: bool| {
             let gate = self.clone();
             post(async move || {
-                gate.set_open(open);
-                Json(json!({"paused": !gate.is_open()}))
+                let was_open = gate.set_open(open);
+                Json(json!({"paused": !gate.is_open(), "previous": !was_open}))
             })
         };
+        let gate = self.clone();
+        let show = async move || Json(json!({"paused": !gate.is_open()}));
         Router::new()
-            .route("/admin/pause", switch(false))
+            .route("/admin/pause", switch(false).get(show))
             .route("/admin/resume", switch(true))
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Connection<S, H> {
     pub up: Outgoing,
     pub down: Outgoing,
     pub timer: Timer,
+    /// The upstream that the answer of our own is about.
+    pub failed_upstream: Option<String>,
     /// When the last answer was done; the wait for the next request began then.
     pub idle_since: Instant,
     /// Wakes the connection when it should end. Polled once: whether it has to end is told by the worker's flag.
@@ -87,6 +89,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             up: Outgoing::default(),
             down: Outgoing::default(),
             timer,
+            failed_upstream: None,
             idle_since: now,
             stopping,
             is_listening: false,

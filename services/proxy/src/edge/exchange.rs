@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use http::StatusCode;
 use kit::{
     Problem,
@@ -30,6 +31,7 @@ use crate::{
     limit::class_of,
     metrics::FailureReason,
     retry::{Failure, Repeatable},
+    samples::{Details, Samples},
     sticky::{self, STICKY_COOKIE},
 };
 
@@ -42,6 +44,7 @@ struct Judge<'a, H> {
     hooks: &'a H,
     route: &'a Route,
     recorder: &'a kit::record::Recorder,
+    samples: &'a Samples,
     lease: Lease,
     ticket: &'a mut Ticket,
     /// The cookie's value, when it is to be set.
@@ -83,6 +86,17 @@ impl<H: Hooks> Answering for Judge<'_, H> {
             elapsed,
         };
         self.recorder.finish(self.route, &exchange, now);
+        if let Some(why) = self.samples.admit(head.status, elapsed, now) {
+            let details = Details {
+                route: self.route.label(),
+                upstream: Some(&self.lease.name()),
+                attempts: facts.attempts,
+                sent_after: facts.tried_at.saturating_duration_since(facts.started),
+            };
+            let timings = facts::timings(head, bytes);
+            self.samples
+                .keep(why, &exchange, &details, timings, Utc::now());
+        }
     }
 }
 
@@ -217,6 +231,8 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 }
             };
             let attempts = u32::try_from(tried.len()).unwrap_or(u32::MAX) + 1;
+            self.facts.attempts = attempts;
+            self.facts.tried_at = now;
             if last.is_some() {
                 pool.count_retry();
             }
@@ -277,6 +293,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 hooks: &edge.hooks,
                 route,
                 recorder: &edge.recorder,
+                samples: &edge.samples,
                 lease,
                 ticket: &mut ticket,
                 stick,
@@ -517,6 +534,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         route: &Route,
         passing: &RequestBody,
     ) -> After {
+        self.failed_upstream = gave_up.upstream().map(str::to_owned);
         let cause = std::error::Error::source(&gave_up).map(ToString::to_string);
         tracing::debug!(request_id = self.facts.id, error = %gave_up, cause, "a request could not be forwarded");
         let problem = gave_up.into();

@@ -37,6 +37,10 @@ pub(super) struct Facts {
     pub has_host: bool,
     pub sticky: Option<u64>,
     pub key: Option<u64>,
+    /// How often it was tried to be sent.
+    pub attempts: u32,
+    /// When the last attempt began.
+    pub tried_at: Instant,
 }
 
 /// Who is on the other side, which is the same for all requests of a connection.
@@ -71,6 +75,8 @@ impl Facts {
             has_host: true,
             sticky: None,
             key: None,
+            attempts: 0,
+            tried_at: Instant::now(),
         }
     }
 
@@ -105,11 +111,15 @@ impl Facts {
         }
         self.sticky = None;
         self.key = None;
+        self.attempts = 0;
+        self.tried_at = started;
     }
 
     /// For what is refused before its head could be read.
     pub fn nothing(&mut self, started: Instant) {
         self.started = started;
+        self.tried_at = started;
+        self.attempts = 0;
         self.method = Method::GET;
         self.path.clear();
         self.origin.clear();
@@ -326,6 +336,17 @@ fn cookie<'b>(head: &RequestHead, bytes: &'b [u8], name: &str) -> Option<&'b str
         .filter(|field| field.kind == Kind::Cookie)
         .filter_map(|field| std::str::from_utf8(field.value(bytes)).ok())
         .find_map(|header| sticky::cookie(header, name))
+}
+
+/// What an answer's upstream says of where the time went.
+pub(super) fn timings<'a>(
+    head: &'a ResponseHead,
+    bytes: &'a [u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    head.fields
+        .iter()
+        .filter(|field| field.kind == Kind::ServerTiming)
+        .map(|field| field.value(bytes))
 }
 
 /// What an answer says of the cache.

@@ -41,6 +41,7 @@ pub use metrics::EdgeMetrics;
 use crate::{
     Pool,
     http1::{Limits, RequestHead},
+    samples::Samples,
 };
 
 /// How the front door behaves.
@@ -138,6 +139,7 @@ pub struct Edge<H> {
     pub pool: Pool,
     pub settings: EdgeSettings,
     pub metrics: EdgeMetrics,
+    pub samples: Samples,
     pub hooks: H,
     /// The service's own routes, with all layers around them; it also takes whatever comes by HTTP/2.
     pub router: Router,

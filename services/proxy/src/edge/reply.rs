@@ -3,6 +3,7 @@
 use std::{task::Poll, time::Instant};
 
 use axum::response::IntoResponse as _;
+use chrono::Utc;
 use http::Method;
 use kit::{
     Problem, RequestContext,
@@ -16,7 +17,7 @@ use super::{
     io::Stream,
     refuse::Reason,
 };
-use crate::http1::encode;
+use crate::{http1::encode, samples::Details};
 
 impl<S: Stream, H: Hooks> Connection<S, H> {
     /// Whether the connection may take another request.
@@ -100,6 +101,22 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         } else {
             let route = self.edge.recorder.route("refused");
             self.edge.recorder.finish(&route, &exchange, now);
+        }
+        let upstream = self.failed_upstream.take();
+        let samples = &self.edge.samples;
+        if let Some(route) = route
+            && let Some(why) = samples.admit(exchange.status, exchange.elapsed, now)
+        {
+            let details = Details {
+                route: route.label(),
+                upstream: upstream.as_deref(),
+                attempts: self.facts.attempts,
+                sent_after: self
+                    .facts
+                    .tried_at
+                    .saturating_duration_since(self.facts.started),
+            };
+            samples.keep(why, &exchange, &details, std::iter::empty(), Utc::now());
         }
         if self.flush().await {
             after

@@ -206,7 +206,9 @@ fn a_client_sticks_until_its_upstream_takes_no_requests() {
         stage.roster.explain(1, stage.now)[0].decided_by,
         DecidedBy::Sticky
     );
-    assert!(stage.roster.drain("gateway-2", true));
+    assert_eq!(stage.roster.drain("gateway-2", true), Some(false));
+    assert_eq!(stage.roster.drain("gateway-2", true), Some(true));
+    assert_eq!(stage.roster.drain("gateway-9", true), None);
     assert_ne!(stage.begin(&sticking).unwrap().1, 1);
     assert_eq!(
         stage.roster.explain(1, stage.now)[0].decided_by,

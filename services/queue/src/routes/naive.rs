@@ -36,7 +36,6 @@ pub struct Enqueued {
     responses(
         (status = 200, description = "Enqueued", body = Enqueued),
         (status = 413, description = "The task is larger than 256 KiB", body = ProblemBody),
-        (status = 422, description = "A field is missing or wrong", body = ProblemBody),
         (status = 429, description = "The queue holds its most", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -58,7 +57,7 @@ pub async fn enqueue(
     };
     let (ids, durability) = state
         .store
-        .send(&QueueName::of_older_clients(), &[message])
+        .send(&QueueName::of_older_clients(), vec![message])
         .await?;
     let id = ids
         .into_iter()

@@ -118,7 +118,6 @@ pub async fn list(State(state): State<AppState>) -> Result<Answer<Queues>, Error
     responses(
         (status = 200, description = "The queue now", body = QueueFigures),
         (status = 404, description = "No such queue", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -145,7 +144,7 @@ pub async fn one(
     request_body = Settings,
     responses(
         (status = 200, description = "The queue with its settings", body = QueueFigures),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -155,6 +154,7 @@ pub async fn configure(
     queue: QueueName,
     Json(settings): Json<Settings>,
 ) -> Result<Answer<QueueFigures>, Error> {
+    state.instance.levers_allowed()?;
     for (field, value) in [
         ("max_deliveries", settings.max_deliveries),
         ("max_crashes", settings.max_crashes),
@@ -193,7 +193,7 @@ pub async fn configure(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "The queue, paused", body = QueueFigures),
-        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -211,7 +211,7 @@ pub async fn pause(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "The queue, at work", body = QueueFigures),
-        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 429, description = "There are as many queues as there may be", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
@@ -228,6 +228,7 @@ async fn switch(
     queue: QueueName,
     paused: bool,
 ) -> Result<Answer<QueueFigures>, Error> {
+    state.instance.levers_allowed()?;
     state.store.pause(&queue, paused).await?;
     tracing::info!(queue = %queue, paused, "a queue was paused or resumed");
     one(State(state), queue).await
@@ -239,7 +240,7 @@ async fn switch(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "How many there were", body = Count),
-        (status = 422, description = "Not a name", body = ProblemBody),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -247,6 +248,7 @@ pub async fn purge(
     State(state): State<AppState>,
     queue: QueueName,
 ) -> Result<Answer<Count>, Error> {
+    state.instance.levers_allowed()?;
     let count = state.store.purge(&queue).await?;
     tracing::warn!(queue = %queue, count, "a queue was purged");
     Ok(Answer(Count { count }))
@@ -258,12 +260,13 @@ pub async fn purge(
     params(("queue" = String, Path, example = "lab")),
     responses(
         (status = 200, description = "How many messages there were", body = Count),
+        (status = 403, description = "The lab is read-only", body = ProblemBody),
         (status = 404, description = "No such queue", body = ProblemBody),
-        (status = 422, description = "Not a name", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
 pub async fn drop(State(state): State<AppState>, queue: QueueName) -> Result<Answer<Count>, Error> {
+    state.instance.levers_allowed()?;
     if !state.store.exists(&queue).await? {
         return Err(Error::NoQueue);
     }

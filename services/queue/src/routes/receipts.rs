@@ -43,15 +43,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Delivery {
     }
 }
 
-/// A receipt is `ENTRY-SEQUENCE.DELIVERY`; only its form is looked at here.
+/// A receipt is `TIME-SEQUENCE.DELIVERY`, or `TIME-SEQUENCE-PLACE.DELIVERY` of a message that was sent with others; only
+/// its form is looked at here.
 fn check(receipt: &Receipt, field: &str) -> Result<(), Error> {
     let digits =
         |text: &str| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let good = receipt.0.split_once('.').is_some_and(|(entry, delivery)| {
         digits(delivery)
-            && entry
-                .split_once('-')
-                .is_some_and(|(first, second)| digits(first) && digits(second))
+            && (1..=2).contains(&entry.bytes().filter(|b| *b == b'-').count())
+            && entry.split('-').all(digits)
     });
     if good {
         Ok(())
@@ -138,7 +138,6 @@ pub async fn acknowledge_batch(
     responses(
         (status = 204, description = "Kept"),
         (status = 409, description = "The receipt came too late", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -167,7 +166,6 @@ pub async fn extend(
     responses(
         (status = 204, description = "Given back"),
         (status = 409, description = "The receipt came too late", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -191,7 +189,6 @@ pub async fn release(
     request_body = ReleaseBatch,
     responses(
         (status = 200, description = "How many were given back, and which receipts came too late", body = Released),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]
@@ -232,7 +229,6 @@ fn check_release(request: &Release) -> Result<Option<Duration>, Error> {
     responses(
         (status = 204, description = "Given up"),
         (status = 409, description = "The receipt came too late", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]

@@ -45,7 +45,6 @@ pub struct Receive {
     params(("queue" = String, Path, example = "lab"), Receive),
     responses(
         (status = 200, description = "The messages, none when none came in time", body = Messages),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 503, description = "Redis is away", body = ProblemBody),
     )
 )]

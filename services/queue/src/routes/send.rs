@@ -50,7 +50,6 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
     responses(
         (status = 200, description = "Sent; a known dedupe id answers its first message's id", body = Sent),
         (status = 413, description = "A body is larger than 256 KiB", body = ProblemBody),
-        (status = 422, description = "A value cannot be used", body = ProblemBody),
         (status = 429, description = "The queue holds its most, or its consumers are too far behind", body = ProblemBody),
         (status = 503, description = "Redis is away, or cannot keep what the queue promises", body = ProblemBody),
     )
@@ -98,7 +97,7 @@ pub async fn send(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let (ids, durability) = state.store.send(&queue, &messages).await?;
+    let (ids, durability) = state.store.send(&queue, messages).await?;
     Ok(Answer(Sent {
         id: alone.then(|| ids.first().cloned()).flatten(),
         ids,

@@ -72,25 +72,86 @@ impl<'a> Words<'a> {
 
 /// The messages of a receive, behind the time of the next one.
 pub(super) fn messages(mut reply: Reply) -> Result<Vec<Message>, Error> {
-    let mut messages = Vec::with_capacity(reply.values.len() / 5);
+    let mut messages = Vec::new();
     while reply.values.len() > 0 {
-        let entry = reply.word()?;
-        let deliveries = reply.number()? as u32;
-        let crashes = reply.number()? as u32;
-        let text = reply.word()?;
-        let words = Words::parse(&text)?;
-        messages.push(Message {
-            id: words.id.to_owned(),
-            receipt: Receipt(format!("{entry}.{deliveries}")),
-            body: raw(reply.word()?)?,
-            deliveries,
-            redrives: words.redrives,
-            crashes,
-            ordering_key: words.ordering_key,
-            sent_at: words.sent_at,
-        });
+        let (entry, lines, bodies) = (reply.word()?, reply.word()?, reply.word()?);
+        // A line of a block has two or three words; a message that is delivered again has seven, wherever it is kept.
+        if lines.split([' ', '\n']).nth(3).is_none() || lines.contains('\n') {
+            let place = Place::parse(&entry).ok_or(Error::Unexpected("a block without a place"))?;
+            block(&place, &lines, &bodies, &mut messages)?;
+        } else {
+            messages.push(single(&entry, &lines, bodies)?);
+        }
     }
     Ok(messages)
+}
+
+/// What has an entry of its own, or was delivered before.
+fn single(entry: &str, words: &str, body: String) -> Result<Message, Error> {
+    let words = Words::parse(words)?;
+    let deliveries = words.deliveries + 1;
+    Ok(Message {
+        id: words.id.to_owned(),
+        receipt: Receipt(format!("{entry}.{deliveries}")),
+        body: raw(body)?,
+        deliveries,
+        redrives: words.redrives,
+        crashes: words.crashes,
+        ordering_key: words.ordering_key,
+        sent_at: words.sent_at,
+    })
+}
+
+/// Where in its block a message is.
+struct Place<'a> {
+    block: &'a str,
+    index: usize,
+    sent_at: DateTime<Utc>,
+}
+
+impl<'a> Place<'a> {
+    /// None for an entry that is no block.
+    fn parse(entry: &'a str) -> Option<Self> {
+        let (block, place) = entry.rsplit_once('-')?;
+        let (ms, _) = block.split_once('-')?;
+        Some(Self {
+            block,
+            index: place.parse().ok()?,
+            sent_at: time(ms.parse().ok()?),
+        })
+    }
+}
+
+/// Neighbours in a block, delivered for the first time.
+fn block(
+    first: &Place<'_>,
+    lines: &str,
+    mut bodies: &str,
+    messages: &mut Vec<Message>,
+) -> Result<(), Error> {
+    for (line, place) in lines.split('\n').zip(first.index..) {
+        let mut words = line.split(' ');
+        let mut word = || words.next().ok_or(Error::Unexpected("a word is missing"));
+        let (id, size) = (word()?, word()?);
+        let ordering_key = words.next().filter(|key| !key.is_empty());
+        let (body, rest) = size
+            .parse()
+            .ok()
+            .and_then(|size| bodies.split_at_checked(size))
+            .ok_or(Error::Unexpected("a body of another size"))?;
+        bodies = rest;
+        messages.push(Message {
+            id: id.to_owned(),
+            receipt: Receipt(format!("{}-{place}.1", first.block)),
+            body: raw(body.to_owned())?,
+            deliveries: 1,
+            redrives: 0,
+            crashes: 0,
+            ordering_key: ordering_key.map(str::to_owned),
+            sent_at: first.sent_at,
+        });
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -143,6 +204,52 @@ pub(super) fn dead_letter(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_read_and_a_bad_one_refused() {
+        let read = |entry: &str, lines: &str, bodies: &str| {
+            let mut messages = Vec::new();
+            let place = Place::parse(entry).expect("a place in a block");
+            block(&place, lines, bodies, &mut messages).map(|()| messages)
+        };
+        let messages = read("1767225600000-3-7", "a 1\nb 5 card:7\nc 2 ", "1\"é\\n\"[]");
+        // Sizes are bytes.
+        assert!(messages.is_err());
+        let messages =
+            read("1767225600000-3-7", "a 1\nb 4 card:7\nc 2 ", "1\"é\"[]").expect("a block");
+        let told: Vec<_> = messages
+            .iter()
+            .map(|m| {
+                (
+                    m.id.as_str(),
+                    m.receipt.0.as_str(),
+                    m.body.get(),
+                    m.ordering_key.as_deref(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("a", "1767225600000-3-7.1", "1", None),
+                ("b", "1767225600000-3-8.1", "\"é\"", Some("card:7")),
+                ("c", "1767225600000-3-9.1", "[]", None),
+            ]
+        );
+        assert_eq!(messages[0].sent_at, time(1_767_225_600_000));
+        for (lines, bodies) in [
+            ("", ""),
+            ("a", "1"),
+            ("a x", "1"),
+            ("a 2", "1"),
+            ("a 2", "é\""),
+        ] {
+            assert!(read("1-0-0", lines, bodies).is_err(), "{lines:?}");
+        }
+        for entry in ["1-0", "1", "", "1-0-x"] {
+            assert!(Place::parse(entry).is_none(), "{entry:?}");
+        }
+    }
 
     #[test]
     fn words_are_read_and_bad_ones_refused() {

@@ -6,6 +6,9 @@ use redis::{FromRedisValue, Script, Value};
 use super::reply::{number, text};
 use crate::{Error, disk::Ticket};
 
+/// Bodies of messages sent together share an entry up to this many bytes: whoever takes one of them has Redis read all.
+pub(super) const BLOCK_BYTES: usize = 32 * 1024;
+
 macro_rules! scripts {
     ($($name:ident)*) => {
         /// Every change of a queue, one script each.
@@ -15,7 +18,10 @@ macro_rules! scripts {
 
         impl Scripts {
             pub fn new() -> Self {
-                let first = format!("local FENCED = {}\n", Safeguard::Fencing.is_on());
+                let first = format!(
+                    "local FENCED = {}\nlocal BLOCK_BYTES = {BLOCK_BYTES}\n",
+                    Safeguard::Fencing.is_on()
+                );
                 Self {
                     $($name: Script::new(&(first.clone() + concat!(
                         include_str!("lua/prelude.lua"),
@@ -27,7 +33,7 @@ macro_rules! scripts {
     };
 }
 
-scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats }
+scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats redrive_chosen forget_chosen }
 
 /// What a script answered, behind the class of its queue.
 pub(super) struct Reply {
@@ -74,8 +80,9 @@ impl Reply {
     }
 
     /// What is left, as places in what was asked for.
-    pub fn places(self) -> Result<Vec<usize>, Error> {
+    pub fn places(&mut self) -> Result<Vec<usize>, Error> {
         self.values
+            .by_ref()
             .map(|place| number(place).map(|place| place as usize))
             .collect()
     }

@@ -292,3 +292,95 @@ async fn dead_letters_are_taken_back_at_a_rate_or_only_counted() {
         assert_eq!(status, 422, "{wrong}");
     }
 }
+
+/// Sends so many messages and has them all die; their positions.
+async fn graves(queue: &crate::support::Running, count: usize) -> Vec<String> {
+    queue.send("lab", numbered(count)).await;
+    for _ in 0..count {
+        let message = queue.one("lab", LONG).await;
+        let buried = queue.client.dead("lab", &message.receipt, "no use").await;
+        assert!(buried.unwrap());
+    }
+    let dead = queue.client.dead_letters("lab", None, 100).await.unwrap();
+    assert_eq!(dead.len(), count);
+    dead.into_iter().map(|letter| letter.position).collect()
+}
+
+#[tokio::test]
+async fn exactly_those_that_were_chosen_come_back() {
+    let queue = start().await;
+    let positions = graves(&queue, 5).await;
+    let wanted = json!({"positions": [&positions[3], &positions[1], &positions[3], "1-1"]});
+    let mut dry = wanted.clone();
+    dry["dry_run"] = json!(true);
+    for (body, is_dry) in [(dry, true), (wanted.clone(), false)] {
+        let (status, answer) = queue.post("/queues/lab/dead/redrive", body).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(
+            (
+                &answer["count"],
+                &answer["missing"],
+                &answer["remaining"],
+                &answer["dry_run"]
+            ),
+            (&json!(2), &json!(1), &json!(3), &json!(is_dry))
+        );
+    }
+    let bodies = [queue.one("lab", LONG).await, queue.one("lab", LONG).await];
+    assert!(bodies.iter().all(|message| message.redrives == 1));
+    let (_, again) = queue.post("/queues/lab/dead/redrive", wanted).await;
+    assert_eq!((&again["count"], &again["missing"]), (&json!(0), &json!(3)));
+    let left = queue.client.dead_letters("lab", None, 100).await.unwrap();
+    let left: Vec<_> = left.iter().map(|letter| letter.position.as_str()).collect();
+    assert_eq!(left, [&positions[0], &positions[2], &positions[4]]);
+}
+
+#[tokio::test]
+async fn exactly_those_that_were_chosen_are_ended() {
+    let queue = start().await;
+    let positions = graves(&queue, 4).await;
+    let path = format!(
+        "/queues/lab/dead?positions={},{},1-1",
+        positions[0], positions[2]
+    );
+    let (status, answer) = queue.call("DELETE", &path, None).await;
+    assert_eq!((status, &answer["count"]), (200, &json!(2)));
+    let left = queue.client.dead_letters("lab", None, 100).await.unwrap();
+    assert_eq!(left.len(), 2);
+    let (_, answer) = queue.call("DELETE", "/queues/lab/dead", None).await;
+    assert_eq!(answer["count"], 2);
+}
+
+#[tokio::test]
+async fn a_choice_that_makes_no_sense_changes_nothing() {
+    let queue = start().await;
+    graves(&queue, 2).await;
+    let many: Vec<String> = (0..1001).map(|number| format!("{number}-0")).collect();
+    for body in [
+        json!({"positions": []}),
+        json!({"positions": ["x"]}),
+        json!({"positions": ["-"]}),
+        json!({"positions": ["+1-+1"]}),
+        json!({"positions": [7]}),
+        json!({"positions": "1-1"}),
+        json!({"positions": ["1-1"], "limit": 1}),
+        json!({"positions": many}),
+        json!({"positions": ["99999999999999999999-0"]}),
+    ] {
+        let (status, answer) = queue.post("/queues/lab/dead/redrive", body.clone()).await;
+        assert_eq!(status, 422, "{body}: {answer}");
+    }
+    for query in [
+        "positions=",
+        "positions=1-1,",
+        "positions=*",
+        "position=1-1",
+        "all=true",
+    ] {
+        let path = format!("/queues/lab/dead?{query}");
+        let (status, answer) = queue.call("DELETE", &path, None).await;
+        assert_eq!(status, 422, "{query}: {answer}");
+    }
+    let left = queue.client.dead_letters("lab", None, 100).await.unwrap();
+    assert_eq!(left.len(), 2);
+}

@@ -1,12 +1,15 @@
 //! What the queue service promises, one promise a test, on a real Redis.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod blocks;
 mod dead_letters;
 mod delivery;
 mod disk;
+mod frozen;
 mod ordering;
 mod outbox;
 mod polling;
+mod read_only;
 mod sending;
 mod support;
 mod surface;

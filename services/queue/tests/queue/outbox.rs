@@ -13,10 +13,10 @@ use kit::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-struct Relaying {
-    relay: Relay,
-    instance: Instance,
-    shutdown: Shutdown,
+pub struct Relaying {
+    pub relay: Relay,
+    pub instance: Instance,
+    pub shutdown: Shutdown,
 }
 
 impl Drop for Relaying {
@@ -25,7 +25,7 @@ impl Drop for Relaying {
     }
 }
 
-async fn relay_to(name: &str, pool: &PgPool, queue: SocketAddr) -> Relaying {
+pub async fn relay_to(name: &str, pool: &PgPool, queue: SocketAddr) -> Relaying {
     let shutdown = Shutdown::new();
     let service = Service::new("worker", &Common::for_tests(name), shutdown.clone());
     let instance = service.instance().clone();
@@ -38,7 +38,7 @@ async fn relay_to(name: &str, pool: &PgPool, queue: SocketAddr) -> Relaying {
     }
 }
 
-async fn submit(pool: &PgPool, count: i64) {
+pub async fn submit(pool: &PgPool, count: i64) {
     sqlx::query("select worker.submit('test', null, '', jsonb_build_object('n', n)) from generate_series(1, $1) n")
         .bind(count)
         .execute(pool)
@@ -46,7 +46,7 @@ async fn submit(pool: &PgPool, count: i64) {
         .unwrap();
 }
 
-async fn states(pool: &PgPool) -> (i64, i64, i64) {
+pub async fn states(pool: &PgPool) -> (i64, i64, i64) {
     sqlx::query_as(
         "select count(*) filter (where state = 'pending'), count(*) filter (where state = 'delivered'), \
          count(*) filter (where state = 'dead') from worker.outbox",
@@ -56,11 +56,11 @@ async fn states(pool: &PgPool) -> (i64, i64, i64) {
     .unwrap()
 }
 
-async fn drained(pool: &PgPool) {
+pub async fn drained(pool: &PgPool) {
     eventually("the outbox is empty", async || states(pool).await.0 == 0).await;
 }
 
-async fn all(queue: &crate::support::Running) -> Vec<Message> {
+pub async fn all(queue: &crate::support::Running) -> Vec<Message> {
     let mut messages = Vec::new();
     loop {
         let more = queue.receive("tasks", 100, LONG).await;

@@ -63,6 +63,53 @@ async fn a_known_dedupe_id_answers_the_first_id() {
 }
 
 #[tokio::test]
+async fn many_single_sends_at_once_are_each_answered_for_themselves() {
+    let queue = start().await;
+    queue.configure("lab", json!({"max_depth": 40})).await;
+    let sends = (0..100).map(|n| {
+        let queue = &queue;
+        async move {
+            let body = json!({"body": n, "dedupe_id": format!("id-{}", n / 2)});
+            queue.post("/queues/lab/messages", body).await
+        }
+    });
+    let answers = futures::future::join_all(sends).await;
+    let mut ids: Vec<&str> = answers
+        .iter()
+        .filter(|(status, _)| *status == 200)
+        .map(|(_, answer)| answer["id"].as_str().unwrap())
+        .collect();
+    // Those that were turned away were turned away for themselves only, and a pair has one id.
+    assert!(
+        answers
+            .iter()
+            .all(|(status, _)| [200, 429].contains(status))
+    );
+    let accepted = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 40);
+    assert!((40..=80).contains(&accepted), "{accepted}");
+    let received = queue.receive("lab", 100, LONG).await;
+    let mut taken: Vec<&str> = received.iter().map(|m| m.id.as_str()).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, ids);
+    // The same of the ends: each receipt counts once, whoever comes at the same time.
+    let ends = received.iter().chain(&received).map(|message| {
+        queue
+            .client
+            .acknowledge("lab", std::slice::from_ref(&message.receipt))
+    });
+    let ended: u64 = futures::future::join_all(ends)
+        .await
+        .into_iter()
+        .map(|answer| answer.unwrap().acknowledged)
+        .sum();
+    assert_eq!(ended, 40);
+    assert_eq!(queue.figures("lab").await["in_flight"], 0);
+}
+
+#[tokio::test]
 async fn a_full_queue_says_so_until_some_are_taken() {
     let queue = start().await;
     queue.configure("lab", json!({"max_depth": 3})).await;

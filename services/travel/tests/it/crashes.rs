@@ -5,11 +5,10 @@ use std::sync::{
     atomic::{AtomicU8, AtomicUsize, Ordering},
 };
 
-use futures::future::join_all;
 use http::Method;
-use kit::testing::eventually;
+use kit::testing::{deaths::Mortal, eventually};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -17,26 +16,7 @@ use tokio::{
 
 use crate::support::{Lab, Setup, city};
 
-/// How a write dies.
-const DEATHS: [(&str, &str); 2] = [
-    (
-        "its transaction is aborted",
-        "raise exception 'aborted here'",
-    ),
-    (
-        "its connection is killed",
-        "perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(10)",
-    ),
-];
-
-async fn run(pool: &PgPool, statement: String) {
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(pool)
-        .await
-        .expect("a statement");
-}
-
-/// Dies at each step of eight concurrent calls; `steps` are (event, table), `effects` count what a call leaves.
+/// `effect` counts what a call leaves.
 async fn dies_everywhere(
     pool: PgPool,
     path: &str,
@@ -45,71 +25,24 @@ async fn dies_everywhere(
     effect: &'static str,
 ) {
     let lab = Lab::start(pool).await;
-    lab.post("/recharges", json!({"card_id": 1, "amount": 200_000}))
-        .await;
-    lab.post("/recharges", json!({"card_id": 3, "amount": 200_000}))
-        .await;
-    let kept = "select (select count(*) from travel.recharges) + (select count(*) from travel.trips)
-        + (select count(*) from travel.ledger_entries) + (select count(*) from travel.outbox)
-        + (select count(*) from travel.idempotency_claims) + (select sum(balance) from travel.cards)::bigint";
-    let mut round = 0;
-    for (event, table) in steps {
-        for moment in ["before", "after", "commit"] {
-            for (death, how) in DEATHS {
-                round += 1;
-                let what = format!("{death} at {moment} {event} {table}");
-                run(
-                    &lab.pool,
-                    format!(
-                        "create or replace function public.die() returns trigger language plpgsql as $$
-                         begin {how}; return new; end $$"
-                    ),
-                )
-                .await;
-                let trigger = if moment == "commit" {
-                    // Everything is done but the commit itself.
-                    format!(
-                        "create constraint trigger die after {event} on {table} deferrable initially deferred
-                         for each row execute function public.die()"
-                    )
-                } else {
-                    format!(
-                        "create trigger die {moment} {event} on {table} for each row execute function public.die()"
-                    )
-                };
-                run(&lab.pool, trigger).await;
-                let (before, done) = (lab.count(kept).await, lab.count(effect).await);
-                let call = |number: usize| {
-                    let key = format!("r{round}-{number}");
-                    let (lab, body) = (&lab, body(number));
-                    async move { lab.post_once(path, &key, body).await }
-                };
-                for answer in join_all((0..4).map(call)).await {
-                    assert!(matches!(answer.status, 500 | 503), "{what}: {answer:?}");
-                }
-                assert_eq!(lab.count(kept).await, before, "{what}: something is left");
-                lab.audit().await;
-
-                run(&lab.pool, format!("drop trigger die on {table}")).await;
-                for answer in join_all((0..4).map(call)).await {
-                    assert_eq!(
-                        (answer.status, answer.replayed()),
-                        (201, false),
-                        "{what}: {answer:?}"
-                    );
-                }
-                for answer in join_all((0..4).map(call)).await {
-                    assert_eq!(
-                        (answer.status, answer.replayed()),
-                        (201, true),
-                        "{what}: {answer:?}"
-                    );
-                }
-                assert_eq!(lab.count(effect).await, done + 4, "{what}");
-                lab.audit().await;
-            }
-        }
+    for card in [1, 3] {
+        lab.post("/recharges", json!({"card_id": card, "amount": 200_000}))
+            .await;
     }
+    let write = Mortal {
+        steps,
+        kept: "select (select count(*) from travel.recharges) + (select count(*) from travel.trips)
+            + (select count(*) from travel.ledger_entries) + (select count(*) from travel.outbox)
+            + (select count(*) from travel.idempotency_claims) + (select sum(balance) from travel.cards)::bigint",
+        effect,
+        status: 201,
+        call: async |key: String, number: usize| {
+            let answer = lab.post_once(path, &key, body(number)).await;
+            (answer.status, answer.replayed())
+        },
+        audit: async || lab.audit().await,
+    };
+    write.dies_everywhere(&lab.pool).await;
 }
 
 #[sqlx::test(migrations = "../../migrations")]

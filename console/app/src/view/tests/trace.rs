@@ -171,14 +171,8 @@ fn a_call_is_completed() {
 
 #[test]
 fn plain_ascii_and_no_colour_say_the_same() {
-    let ascii = Look {
-        ascii: true,
-        ..look()
-    };
-    let mono = Look {
-        theme: Theme::new(Depth::Monochrome),
-        ascii: false,
-    };
+    let ascii = Look::new(Scheme::Dark, Depth::Indexed, true);
+    let mono = Look::new(Scheme::Dark, Depth::Monochrome, false);
     let mut paused = on(View::Logs, told());
     paused.logs.seek_error(Direction::Earlier);
     for (name, state) in [
@@ -230,7 +224,7 @@ proptest! {
             Panel::Samples,
             Panel::Waterfall,
         ];
-        let look = Look { theme: Theme::new(Depth::True), ascii };
+        let look = Look::new(Scheme::Dark, Depth::True, ascii);
         state.focus_on(panels[panel]);
         state.expanded = expanded;
         state.logs.wrap = expanded;

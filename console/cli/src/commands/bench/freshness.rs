@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use host::control::Client;
 use kit::Topology;
 use load::{Credentials, Freshness, FreshnessOptions, check_freshness};
-use rustix::process::{Pid, Signal, kill_process};
+use proof::chaos::{Frozen, kill};
 use serde::Serialize;
 use serde_json::json;
 
@@ -129,6 +129,8 @@ async fn gone(directory: &Path) -> anyhow::Error {
 
 /// Round after round; afterwards everything runs again.
 async fn strike(directory: &Path, rounds: u32, blows: &mut Vec<(Victim, Blow)>) -> Result<()> {
+    // What is stopped goes on when this ends, however the command does.
+    let frozen = Frozen::default();
     for round in 1..=rounds {
         for (victim, blow) in ROUND {
             tokio::time::sleep(CALM).await;
@@ -141,12 +143,11 @@ async fn strike(directory: &Path, rounds: u32, blows: &mut Vec<(Victim, Blow)>) 
             blows.push((victim, blow));
             match blow {
                 Blow::Stop(milliseconds) => {
-                    let stopped = Stopped::new(pid)?;
-                    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-                    drop(stopped);
+                    let lasts = Duration::from_millis(milliseconds);
+                    frozen.hold(&[pid], lasts).await;
                 }
                 Blow::Kill => {
-                    kill_process(pid, Signal::KILL).context("killing a process of the lab")?;
+                    kill(pid);
                     come_back(directory, victim, pid).await?;
                 }
             }
@@ -155,23 +156,7 @@ async fn strike(directory: &Path, rounds: u32, blows: &mut Vec<(Victim, Blow)>) 
     Ok(())
 }
 
-/// A process that goes on when this is dropped, however the command ends.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: Pid) -> Result<Self> {
-        kill_process(pid, Signal::STOP).context("stopping a process of the lab")?;
-        Ok(Self(pid))
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
-async fn come_back(directory: &Path, victim: Victim, before: Pid) -> Result<()> {
+async fn come_back(directory: &Path, victim: Victim, before: u32) -> Result<()> {
     let limit = Instant::now() + RETURN;
     loop {
         let now = find(&status(directory).await?, victim);
@@ -190,8 +175,8 @@ async fn status(directory: &Path) -> Result<Topology> {
     Ok(Client::connect(directory, note).await?.status().await?)
 }
 
-fn find(topology: &Topology, victim: Victim) -> Option<Pid> {
-    let pid = match victim {
+fn find(topology: &Topology, victim: Victim) -> Option<u32> {
+    match victim {
         Victim::Gateway(number) => topology.of_role("gateway").nth(number)?.pid,
         Victim::Cache => topology.of_role("cache").next()?.pid,
         Victim::Redis => {
@@ -200,8 +185,7 @@ fn find(topology: &Topology, victim: Victim) -> Option<Pid> {
                 .find(|store| store.kind == "redis" && store.managed)?
                 .pid
         }
-    };
-    Pid::from_raw(i32::try_from(pid?).ok()?)
+    }
 }
 
 fn report(

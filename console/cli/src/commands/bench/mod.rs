@@ -1,6 +1,8 @@
-//! `recarga bench`: the edge beside nginx and HAProxy, the layers of a running lab, durable writes, the queue, overload.
+//! `recarga bench`: the edge beside nginx and HAProxy, the layers of a running lab, durable writes, the queue, overload, the
+//! console.
 
 mod chain;
+mod console;
 mod durable;
 mod edge;
 mod exchange;
@@ -36,6 +38,7 @@ pub async fn run(directory: &Path, what: Measure) -> Result<u8> {
             Measure::Queue(queue) => queue::run(&queue).await,
             Measure::Overload(overload) => overload::run(&overload).await,
             Measure::Freshness(freshness) => freshness::run(directory, &freshness).await,
+            Measure::Console(console) => console::run(directory, &console).await,
             Measure::Url(url) => url::run(&url).await,
         }
     };

@@ -4,17 +4,18 @@ for at = 3, #ARGV, 2 do
     entries[#entries + 1] = ARGV[at]
 end
 local known = redis.call('HMGET', HELD, unpack(entries))
-local reply, ended, seen, bytes, ready = { class }, {}, {}, 0, 0
+local reply, ended, blocks, seen, bytes, ready = { class }, {}, {}, {}, 0, 0
 local keys = {}
 for place, entry in ipairs(entries) do
     local held = known[place]
-    local d, size, k
+    local d, size, c, k, of
     if held and not seen[entry] then
-        d, size, k = string.match(held, '^(%d+) (%d+) %d+ (%S*)$')
+        d, size, c, k, of = string.match(held, HELD_WORDS)
     end
     if d and (not FENCED or d == ARGV[2 * place + 2]) then
         seen[entry] = true
         ended[#ended + 1] = entry
+        blocks[#blocks + 1] = of
         bytes = bytes + size
         if k ~= '' then
             keys[#keys + 1] = k
@@ -24,7 +25,7 @@ for place, entry in ipairs(entries) do
     end
 end
 if #ended > 0 then
-    remove(ended)
+    remove(ended, blocks)
     for _, k in ipairs(keys) do
         ready = ready + advance(k)
     end

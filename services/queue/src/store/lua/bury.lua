@@ -5,7 +5,7 @@ if not m then
     return { class, 0 }
 end
 note(m, held.d, 'dead', ARGV[3])
-remove({ entry })
+remove({ entry }, { held.of })
 m.n, m.c = held.d, held.c
 bury(m, ARGV[3])
 wake(advance(m.k))

@@ -1,13 +1,19 @@
 -- What all scripts share. Each runs as one step, so that a message is always in exactly one place:
---   :stream   entries ready or delivered; those behind meta.cursor were never delivered
---   :leases   delivered entries by the time their visibility ends
---   :held     of delivered entries: the delivery's number (the fence), size, crashes and ordering key
+--   :stream   entries ready or delivered; those behind meta.cursor were never delivered, but for the first few of the
+--             block that meta.within names
+--   :ended    of blocks in :stream, how many of their messages have ended; of those only where some have and some have not
+--   :leases   delivered messages by the time their visibility ends
+--   :held     of delivered messages: the delivery's number (the fence), size, crashes, ordering key, and how many messages
+--             its block has
 --   :delayed  ids of messages for later by the time they are due
 --   :waiting  KEY \0 PLACE \0 ID of messages behind another one with their ordering key
 --   :parked   the messages of :delayed and :waiting themselves
 --   :busy     ordering keys whose foremost message is in :stream, or given back for later
 --   :dead     messages given up                 :history  what happened to entries before
--- An entry's fields are m (id, sent at in ms, deliveries before, redrives, crashes, failures, ordering key) and b (body).
+-- An entry is one message: m (id, sent at in ms, deliveries before, redrives, crashes, failures, ordering key) and b (body);
+-- or a block of new ones that were sent together: l (a line for each: id, size, ordering key) and b (all bodies, one after
+-- the other). What a message goes by in the sets above is its entry, and in a block its entry, a dash and its place from 0.
+-- meta.surplus is how many more messages than entries :stream holds: older messages, and those sent alone, need no block.
 -- ARGV[1] is '1' when what is answered can be confirmed to be on disk, ARGV[2] is '1' when queues are fast by default.
 -- Every answer begins with the queue's class: '0' durable, '1' fast, 'weak' when it is durable and cannot be: then nothing
 -- was done.
@@ -16,6 +22,7 @@ local STREAM, LEASES, HELD = q .. ':stream', q .. ':leases', q .. ':held'
 local DELAYED, PARKED = q .. ':delayed', q .. ':parked'
 local WAITING, BUSY = q .. ':waiting', q .. ':busy'
 local DEAD, HISTORY, META = q .. ':dead', q .. ':history', q .. ':meta'
+local ENDED = q .. ':ended'
 local EPISODES = 20
 
 local class = redis.call('HGET', META, 'fast') or ARGV[2]
@@ -25,6 +32,11 @@ end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- How many messages :stream holds.
+local function held_in_stream()
+    return redis.call('XLEN', STREAM) + (redis.call('HGET', META, 'surplus') or 0)
+end
 
 local function integer(n)
     return string.format('%.0f', n)
@@ -68,12 +80,20 @@ local function add(m)
     end
 end
 
+-- Puts a message behind the others with its ordering key. Gives false when there is none, and so it is its turn.
+local function queued(m)
+    if m.k == '' or redis.call('HSETNX', BUSY, m.k, 1) == 1 then
+        return false
+    end
+    local place = string.format('%016.0f', redis.call('HINCRBY', META, 'place', 1))
+    redis.call('ZADD', WAITING, 0, m.k .. '\0' .. place .. '\0' .. m.i)
+    redis.call('HSET', PARKED, m.i, cmsgpack.pack(m))
+    return true
+end
+
 -- Puts a message among the ready ones, or behind the others with its ordering key. Gives 1 when it is ready.
 local function enter(m)
-    if m.k ~= '' and redis.call('HSETNX', BUSY, m.k, 1) == 0 then
-        local place = string.format('%016.0f', redis.call('HINCRBY', META, 'place', 1))
-        redis.call('ZADD', WAITING, 0, m.k .. '\0' .. place .. '\0' .. m.i)
-        redis.call('HSET', PARKED, m.i, cmsgpack.pack(m))
+    if queued(m) then
         return 0
     end
     add(m)
@@ -133,28 +153,99 @@ local function promote(most)
     return ready
 end
 
--- What is known of a delivered entry: delivery, size, crashes, ordering key.
+-- What is known of a delivered message: delivery, size, crashes, ordering key, and how many its block has ('' without one).
+local HELD_WORDS = '^(%d+) (%d+) (%d+) (%S*) ?(%d*)$'
 local function parse(held)
-    local d, size, c, k = string.match(held, '^(%d+) (%d+) (%d+) (%S*)$')
-    return { d = tonumber(d), size = tonumber(size), c = tonumber(c), k = k }
+    local d, size, c, k, of = string.match(held, HELD_WORDS)
+    return { d = tonumber(d), size = tonumber(size), c = tonumber(c), k = k, of = of }
+end
+
+-- The messages of a block: ids, sizes and ordering keys by place, and how many.
+local function lines_of(lines)
+    local ids, sizes, keys, count = {}, {}, {}, 0
+    for id, size, k in string.gmatch(lines, '(%S+) (%d+) ?(%S*)') do
+        count = count + 1
+        ids[count], sizes[count], keys[count] = id, tonumber(size), k
+    end
+    return ids, sizes, keys, count
+end
+
+-- A message in a block, as if it had an entry of its own.
+local opened = {}
+local function member(block, place)
+    local known = opened[block]
+    if not known then
+        local found = redis.call('XRANGE', STREAM, block, block)
+        if #found == 0 then
+            return nil
+        end
+        known = { bodies = found[1][2][4] }
+        known.ids, known.sizes, known.keys = lines_of(found[1][2][2])
+        opened[block] = known
+    end
+    local from = 0
+    for before = 1, place do
+        from = from + known.sizes[before]
+    end
+    return {
+        i = known.ids[place + 1], t = string.match(block, '^%d+'), n = 0, r = 0, c = 0, f = 0, k = known.keys[place + 1],
+        b = string.sub(known.bodies, from + 1, from + known.sizes[place + 1]),
+    }
 end
 
 local function fetch(entry)
-    local found = redis.call('XRANGE', STREAM, entry, entry)
-    if #found == 0 then
-        return nil
+    local block, place = string.match(entry, '^(%d+%-%d+)%-(%d+)$')
+    local m = nil
+    if block then
+        m = member(block, tonumber(place))
+    else
+        local found = redis.call('XRANGE', STREAM, entry, entry)
+        m = #found > 0 and message(found[1][2]) or nil
     end
-    local m = message(found[1][2])
-    m.h = redis.call('HGET', HISTORY, entry) or nil
+    if m then
+        m.h = redis.call('HGET', HISTORY, entry) or nil
+    end
     return m
 end
 
--- Ends the stay of entries among the ready and delivered ones; at least one, at most a few hundred.
-local function remove(entries)
-    redis.call('XDEL', STREAM, unpack(entries))
+-- Ends the stay of messages among the ready and delivered ones; at least one, at most a few hundred. `blocks` has for each
+-- how many its block has, as in :held. A block goes with its last message.
+local function remove(entries, blocks)
+    local gone, ended = {}, {}
+    for at, entry in ipairs(entries) do
+        local block, place = string.match(entry, '^(%d+%-%d+)(.*)$')
+        if place == '' then
+            gone[#gone + 1] = entry
+        elseif blocks[at] ~= '' then
+            local known = ended[block] or { number = 0, of = tonumber(blocks[at]) }
+            known.number = known.number + 1
+            ended[block] = known
+        end
+    end
+    local surplus = 0
+    for block, known in pairs(ended) do
+        local all = known.number
+        surplus = surplus - known.number
+        if all < known.of then
+            all = redis.call('HINCRBY', ENDED, block, known.number)
+            if all == known.of then
+                redis.call('HDEL', ENDED, block)
+            end
+        end
+        if all == known.of then
+            gone[#gone + 1] = block
+            surplus = surplus + 1
+        end
+    end
+    if #gone > 0 then
+        redis.call('XDEL', STREAM, unpack(gone))
+    end
+    count('surplus', surplus)
     redis.call('ZREM', LEASES, unpack(entries))
     redis.call('HDEL', HELD, unpack(entries))
-    redis.call('HDEL', HISTORY, unpack(entries))
+    if redis.call('EXISTS', HISTORY) == 1 then
+        redis.call('HDEL', HISTORY, unpack(entries))
+    end
 end
 
 local function note(m, delivery, event, reason)

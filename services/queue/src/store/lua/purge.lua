@@ -1,5 +1,5 @@
 -- Ends all messages but the dead letters. Gives how many.
-local ended = redis.call('XLEN', STREAM) + redis.call('ZCARD', DELAYED) + redis.call('ZCARD', WAITING)
+local ended = held_in_stream() + redis.call('ZCARD', DELAYED) + redis.call('ZCARD', WAITING)
 if redis.call('EXISTS', STREAM) == 1 then
     local info, last = redis.call('XINFO', 'STREAM', STREAM), nil
     for at = 1, #info, 2 do
@@ -14,6 +14,6 @@ if redis.call('EXISTS', STREAM) == 1 then
     local marker = redis.call('XADD', STREAM, ms .. '-' .. integer(sequence + 1), 'm', '', 'b', '')
     redis.call('XDEL', STREAM, marker)
 end
-redis.call('UNLINK', LEASES, HELD, DELAYED, PARKED, WAITING, BUSY, HISTORY)
-redis.call('HDEL', META, 'bytes')
+redis.call('UNLINK', LEASES, HELD, DELAYED, PARKED, WAITING, BUSY, HISTORY, ENDED)
+redis.call('HDEL', META, 'bytes', 'surplus', 'within')
 return { class, ended }

@@ -1,8 +1,8 @@
 -- ARGV from 3: most messages, most bytes, visibility in ms (-1: the queue's), default visibility, default most crashes,
--- '1' to end what is taken at once. Gives ms until something is due (-1: nothing is), then per message: entry, delivery,
--- crashes, the entry's words, body.
+-- '1' to end what is taken at once. Gives ms until something is due (-1: nothing is), then groups of messages: the first
+-- one's entry, their lines (an entry's words, or those of a block), their bodies one after the other.
 local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local own = redis.call('HMGET', META, 'paused', 'visibility_ms', 'max_crashes', 'cursor')
+local own = redis.call('HMGET', META, 'paused', 'visibility_ms', 'max_crashes', 'cursor', 'within', 'surplus')
 local visibility = tonumber(ARGV[5])
 if visibility < 0 then
     visibility = tonumber(own[2] or ARGV[6])
@@ -13,29 +13,29 @@ if own[1] then
     return { class, -1 }
 end
 local reply, taken, again, bytes = { class, 0 }, 0, 0, 0
-local leases, fences, ended = {}, {}, {}
+local leases, fences, ended, blocks = {}, {}, {}, {}
 local until_when = integer(now + visibility)
 
 local ready = promote(most + 100)
 
-local function deliver(entry, delivery, crashes, k, text, body)
+local function deliver(entry, delivery, size, crashes, k, of)
     if take then
         ended[#ended + 1] = entry
+        blocks[#blocks + 1] = of
         ready = ready + advance(k)
     else
         leases[#leases + 1] = until_when
         leases[#leases + 1] = entry
         fences[#fences + 1] = entry
-        fences[#fences + 1] = delivery .. ' ' .. #body .. ' ' .. crashes .. ' ' .. k
-    end
-    for _, field in ipairs({ entry, delivery, crashes, text, body }) do
-        reply[#reply + 1] = field
+        fences[#fences + 1] = delivery .. ' ' .. size .. ' ' .. crashes .. ' ' .. k .. ' ' .. of
     end
     taken = taken + 1
-    bytes = bytes + #body
-    if delivery > 1 then
-        again = again + 1
-    end
+    bytes = bytes + size
+end
+
+local function answer(entry, lines, bodies)
+    local at = #reply
+    reply[at + 1], reply[at + 2], reply[at + 3] = entry, lines, bodies
 end
 
 local function has_room()
@@ -51,38 +51,87 @@ for _, entry in ipairs(expired) do
     local held = parse(redis.call('HGET', HELD, entry) or '0 0 0 ')
     local m = fetch(entry)
     if not m then
-        remove({ entry })
+        remove({ entry }, { '' })
         count('bytes', -held.size)
         ready = ready + advance(held.k)
     else
         m.n, m.c = held.d, held.c + 1
         note(m, held.d, 'expired', nil)
         if m.c >= most_crashes then
-            remove({ entry })
+            remove({ entry }, { held.of })
             bury(m, 'delivered ' .. held.d .. ' times, and ' .. m.c .. ' of its consumers were not heard of again')
             ready = ready + advance(m.k)
         else
             redis.call('HSET', HISTORY, entry, m.h)
-            deliver(entry, held.d + 1, m.c, m.k, words(m), m.b)
+            deliver(entry, held.d + 1, #m.b, m.c, m.k, held.of)
+            answer(entry, words(m), m.b)
+            again = again + 1
         end
     end
 end
 
-if has_room() then
-    local fresh = redis.call('XRANGE', STREAM, '(' .. (own[4] or '0-0'), '+', 'COUNT', most - taken)
-    local last = nil
+-- The messages of a block from `from` (counted from 0) on, as far as there is room. Gives how many were taken before and
+-- now, and how many there are.
+local function deliver_block(block, lines, bodies, from)
+    local ids, sizes, keys, number = lines_of(lines)
+    local of, place = integer(number), from
+    while place < number and has_room() do
+        deliver(block .. '-' .. place, 1, sizes[place + 1], 0, keys[place + 1], of)
+        place = place + 1
+    end
+    if from > 0 or place < number then
+        local some, start, stop = {}, 0, 0
+        for at = 1, place do
+            stop = stop + sizes[at]
+            if at <= from then
+                start = stop
+            else
+                some[#some + 1] = ids[at] .. ' ' .. sizes[at] .. ' ' .. keys[at]
+            end
+        end
+        lines, bodies = table.concat(some, '\n'), string.sub(bodies, start + 1, stop)
+    end
+    answer(block .. '-' .. from, lines, bodies)
+    return place, number
+end
+
+-- As many entries at a time as hold about as many messages as are wanted.
+local cursor, moved = own[4] or '0-0', false
+local begun, skip = string.match(own[5] or '', '^(%S+) (%d+)$')
+local entries = redis.call('XLEN', STREAM)
+local a_entry = entries > 0 and (entries + (own[6] or 0)) / entries or 1
+local exhausted = entries == 0
+local within = nil
+while has_room() and not exhausted and not within do
+    local wanted = math.max(1, math.floor((most - taken) / a_entry))
+    local fresh = redis.call('XRANGE', STREAM, '(' .. cursor, '+', 'COUNT', wanted)
+    exhausted = #fresh < wanted
     for _, found in ipairs(fresh) do
         if not has_room() then
             break
         end
-        last = found[1]
-        local text, body = found[2][2], found[2][4]
-        local n, c, k = string.match(text, '^%S+ %d+ (%d+) %d+ (%d+) %d+ (%S*)$')
-        deliver(last, n + 1, c, k, text, body)
+        local entry, fields = found[1], found[2]
+        local place, number = 1, 1
+        if fields[1] == 'l' then
+            place, number = deliver_block(entry, fields[2], fields[4], entry == begun and tonumber(skip) or 0)
+        else
+            local n, c, k = string.match(fields[2], '^%S+ %d+ (%d+) %d+ (%d+) %d+ (%S*)$')
+            deliver(entry, n + 1, #fields[4], c, k, '')
+            answer(entry, fields[2], fields[4])
+            if n ~= '0' then
+                again = again + 1
+            end
+        end
+        moved = true
+        if place < number then
+            within = entry .. ' ' .. place
+            break
+        end
+        cursor = entry
     end
-    if last then
-        redis.call('HSET', META, 'cursor', last)
-    end
+end
+if moved then
+    redis.call('HSET', META, 'cursor', cursor, 'within', within or '')
 end
 
 if #leases > 0 then
@@ -92,7 +141,7 @@ end
 count('received', taken)
 count('redelivered', again)
 if #ended > 0 then
-    remove(ended)
+    remove(ended, blocks)
     count('acknowledged', taken)
     count('bytes', -bytes)
 end

@@ -14,7 +14,7 @@ for at = 10, #ARGV, 2 do
         reply[#reply + 1] = (at - 10) / 2
     else
         note(m, held.d, 'released', reason)
-        remove({ entry })
+        remove({ entry }, { held.of })
         m.n, m.c = held.d, held.c
         local delay = asked
         if uncounted then

@@ -18,7 +18,7 @@ for _, set in ipairs({ LEASES, DELAYED }) do
 end
 local reply = {
     class,
-    redis.call('XLEN', STREAM) - leases + expired + delayed + waiting, leases - expired, delayed - due, waiting,
+    held_in_stream() - leases + expired + delayed + waiting, leases - expired, delayed - due, waiting,
     redis.call('XLEN', DEAD), setting('bytes', 0), age, setting('paused', 0),
 }
 for _, name in ipairs({ 'sent', 'received', 'acknowledged', 'redelivered', 'died' }) do

@@ -1,0 +1,822 @@
+//! How requests are spread over the gateways and why: shares, state, settings, and the last picks.
+
+use serde_json::Value;
+
+use super::{
+    Moment, State,
+    alerts::age,
+    cursor::Filter,
+    details::{Known, Topic},
+    instance::{Instance, Role, Status},
+    lens::Lens,
+    logs::printable,
+    marks::{Kind, Mark},
+    overlay::Page,
+    sample::Counter,
+    series::{Fold, Series},
+    view::Panel,
+};
+
+/// Columns of the gateways that rows can be ordered by.
+pub const COLUMNS: usize = 11;
+
+/// The second of a change and the one after belong to neither side of it.
+const SETTLES: Moment = Moment::from_secs(2);
+
+/// Characters of a name that an answer may bring.
+const LONGEST: usize = 60;
+
+/// What a balancer makes of a gateway; the worst where several disagree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Standing {
+    /// No balancer has told anything of it.
+    #[default]
+    Unknown,
+    Up,
+    /// The part of its weight that it has, 0 to 1.
+    SlowStart(f64),
+    Unchecked,
+    Draining,
+    /// For so many more seconds, where known.
+    Ejected(Option<f64>),
+    HalfOpen,
+    BreakerOpen,
+    Down,
+}
+
+impl Standing {
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Up => 1,
+            Self::SlowStart(_) => 2,
+            Self::Unchecked => 3,
+            Self::Draining => 4,
+            Self::Ejected(_) => 5,
+            Self::HalfOpen => 6,
+            Self::BreakerOpen => 7,
+            Self::Down => 8,
+        }
+    }
+
+    /// Whether new requests go there.
+    pub fn takes_requests(&self) -> bool {
+        matches!(self, Self::Up | Self::SlowStart(_))
+    }
+}
+
+/// One gateway as the balancers see it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backend {
+    pub name: String,
+    pub status: Option<Status>,
+    pub standing: Standing,
+    /// In words, the balancer's own.
+    pub reason: String,
+    /// Seconds.
+    pub since: Option<f64>,
+    /// Of all requests, 0 to 1.
+    pub observed: Option<f64>,
+    /// What the policy promises; unknown under those that decide by what happens.
+    pub expected: Option<f64>,
+    /// Requests per second that were sent to it.
+    pub rate: Option<f64>,
+    pub in_flight: Option<f64>,
+    /// Seconds.
+    pub ewma: Option<f64>,
+    /// Failed attempts per second.
+    pub errors: Option<f64>,
+    pub weight: Option<f64>,
+    pub effective_weight: Option<f64>,
+}
+
+/// How the balancers balance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Balance {
+    pub policy: Option<String>,
+    /// How far the busiest gateway is above its part: 1 is exactly its part.
+    pub imbalance: Option<f64>,
+    /// Whether the parts are those that the policy promises, not just even ones.
+    pub promised: bool,
+    /// Gateways that take requests, of all.
+    pub taking: (usize, usize),
+    /// Too few would be left: ejections are ignored.
+    pub panic: bool,
+    /// The main settings, each in words.
+    pub settings: Vec<String>,
+}
+
+/// What one pick looked like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pick {
+    pub key: String,
+    pub balancer: String,
+    /// Seconds before it was told.
+    pub age: Option<f64>,
+    pub policy: String,
+    pub decided_by: String,
+    pub fallback: Option<String>,
+    pub picked: Option<String>,
+    pub hash: Option<String>,
+    pub candidates: Vec<Candidate>,
+    /// Name and why it could not be picked.
+    pub others: Vec<(String, String)>,
+    pub omitted: u64,
+}
+
+/// One that could be picked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Candidate {
+    pub name: String,
+    pub score: Option<f64>,
+    pub weight: Option<f64>,
+    pub in_flight: Option<f64>,
+}
+
+/// Shares on both sides of the last change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub mark: Mark,
+    /// Name, share before, share after.
+    pub rows: Vec<(String, Option<f64>, Option<f64>)>,
+}
+
+/// What a policy does, in a few words.
+pub fn meaning_of(policy: &str) -> &'static str {
+    match policy {
+        "round_robin" => "each in its turn",
+        "weighted" => "in turn, by weight",
+        "random" => "by chance, by weight",
+        "least_outstanding" => "fewest in flight for its weight",
+        "p2c" => "the better of two, by latency",
+        "consistent_hash" => "the same one for the same key",
+        _ => "not known here",
+    }
+}
+
+/// What the scores of a policy are, and whether the highest wins.
+fn score_of(policy: &str) -> Option<(&'static str, bool)> {
+    match policy {
+        "weighted" => Some(("balance", true)),
+        "least_outstanding" => Some(("in flight per weight", false)),
+        "p2c" => Some(("expected cost in seconds", false)),
+        "consistent_hash" => Some(("draw", true)),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    let text = value.as_str()?;
+    Some(printable(text).chars().take(LONGEST).collect())
+}
+
+/// Every pool of an answer: some have one, some a list.
+fn pools(answer: &Value) -> impl Iterator<Item = &Value> {
+    match answer {
+        Value::Array(pools) => pools.iter(),
+        other => std::slice::from_ref(other).iter(),
+    }
+}
+
+impl State {
+    /// Answers of all balancers to a question, by their names.
+    fn told(&self, topic: &Topic) -> impl Iterator<Item = (&String, &Value)> {
+        let answers = self.details.value(topic).and_then(Value::as_object);
+        answers.into_iter().flatten()
+    }
+
+    /// Why an answer is missing, or how old it is, where that matters.
+    pub fn staleness(&self, topic: &Topic) -> Option<String> {
+        let known: &Known = self.details.get(topic)?;
+        let old = self.now.saturating_sub(known.at).as_secs();
+        match (&known.problem, &known.value) {
+            (Some(problem), None) => Some(printable(problem)),
+            (Some(problem), Some(_)) => Some(format!("{} old: {}", age(old), printable(problem))),
+            (None, _) if old > 3 && !self.sight.is_frozen() => Some(format!("{} old", age(old))),
+            (None, _) => None,
+        }
+    }
+
+    /// The policy in force at the first balancer that told.
+    pub fn policy(&self) -> Option<&str> {
+        let upstreams = self.told(&Topic::Upstreams).map(|(_, answer)| answer);
+        let settings = self.told(&Topic::Balancing).map(|(_, answer)| answer);
+        upstreams
+            .flat_map(pools)
+            .chain(settings)
+            .find_map(|answer| answer.get("policy")?.as_str())
+    }
+
+    /// Every gateway, in the order and with the filter of its panel.
+    pub fn backends(&self) -> Vec<Backend> {
+        let gateways = self
+            .instances
+            .iter()
+            .filter(|instance| instance.place.role == Role::Gateway);
+        let mut rows: Vec<Backend> = gateways.map(|gateway| self.backend(gateway)).collect();
+        let cursor = self.cursor(Panel::Gateways);
+        if let Some(filter) = &cursor.filter {
+            rows.retain(|row| filter.lets_through(&row.line()));
+        }
+        if let Some(column) = cursor.sort {
+            rows.sort_by(|a, b| a.compare(b, column));
+        }
+        if cursor.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+
+    fn backend(&self, gateway: &Instance) -> Backend {
+        let lens = self.lens();
+        let share = self.share(gateway);
+        let mut row = Backend {
+            name: gateway.name().to_owned(),
+            status: Some(gateway.status(lens.at)),
+            observed: share.observed,
+            ..Backend::default()
+        };
+        let sum = |total: &mut Option<f64>, more: Option<f64>| {
+            if let Some(more) = more {
+                *total = Some(total.unwrap_or(0.0) + more);
+            }
+        };
+        for balancer in self.instances.iter() {
+            if balancer.place.role != Role::Balancer {
+                continue;
+            }
+            let labels = balancer.history.labels(|counter| match counter {
+                Counter::Upstream(label) => Some(label.as_str()),
+                _ => None,
+            });
+            for label in labels.filter(|label| gateway.is_called(label)) {
+                let label = label.to_owned();
+                sum(
+                    &mut row.rate,
+                    balancer.rate(&Counter::Upstream(label.clone()), lens),
+                );
+                let failures = balancer.rate(&Counter::UpstreamFailures(label), lens);
+                let known = row.rate.is_some();
+                sum(&mut row.errors, failures.or_else(|| known.then_some(0.0)));
+            }
+        }
+        let mut told = false;
+        let mut promised = Vec::new();
+        for upstream in self.upstreams_of(gateway) {
+            told = true;
+            let number = |name: &str| upstream.get(name).and_then(Value::as_f64);
+            sum(&mut row.in_flight, number("in_flight"));
+            let slower = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            };
+            row.ewma = slower(row.ewma, number("ewma_ms").map(|ms| ms / 1e3));
+            row.weight = row.weight.or(number("weight"));
+            row.effective_weight = row.effective_weight.or(number("effective_weight"));
+            promised.extend(number("expected_share"));
+            let standing = standing_of(upstream);
+            if standing.weight() > row.standing.weight() {
+                row.standing = standing;
+                row.reason = upstream.get("reason").and_then(text).unwrap_or_default();
+                row.since = number("since_seconds");
+            }
+        }
+        if promised.is_empty() {
+            // Before a balancer has told, the weights promise what they promise.
+            row.expected = share.expected.filter(|_| !told);
+        } else {
+            row.expected = Some(promised.iter().sum::<f64>() / promised.len() as f64);
+        }
+        row
+    }
+
+    /// What each balancer says of a gateway.
+    fn upstreams_of<'a>(&'a self, gateway: &'a Instance) -> impl Iterator<Item = &'a Value> {
+        self.told(&Topic::Upstreams)
+            .flat_map(|(_, answer)| pools(answer))
+            .filter_map(|pool| pool.get("upstreams")?.as_array())
+            .flatten()
+            .filter(|upstream| {
+                let is = |field: &str| {
+                    let name = upstream.get(field).and_then(Value::as_str);
+                    name.is_some_and(|name| gateway.is_called(name))
+                };
+                is("name") || is("address")
+            })
+    }
+
+    /// The whole in a few numbers and words.
+    pub fn balance(&self, backends: &[Backend]) -> Balance {
+        let mut balance = Balance {
+            policy: self.policy().map(printable),
+            ..Balance::default()
+        };
+        balance.taking = (
+            backends
+                .iter()
+                .filter(|backend| match backend.standing {
+                    Standing::Unknown => backend.status == Some(Status::Up),
+                    ref standing => standing.takes_requests(),
+                })
+                .count(),
+            backends.len(),
+        );
+        balance.promised = backends.iter().any(|b| b.expected.is_some_and(|e| e > 0.0));
+        let even = 1.0 / balance.taking.0.max(1) as f64;
+        balance.imbalance = backends
+            .iter()
+            .filter_map(|backend| {
+                let part = if balance.promised {
+                    backend.expected?
+                } else {
+                    even
+                };
+                (part > 0.0).then_some(backend.observed? / part)
+            })
+            .reduce(f64::max);
+        balance.panic = self
+            .told(&Topic::Upstreams)
+            .flat_map(|(_, answer)| pools(answer))
+            .any(|pool| pool.get("panic").and_then(Value::as_bool) == Some(true));
+        balance.settings = self.settings();
+        balance
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let settings = self
+            .told(&Topic::Balancing)
+            .map(|(_, answer)| answer)
+            .next();
+        let pool = self
+            .told(&Topic::Upstreams)
+            .flat_map(|(_, answer)| pools(answer))
+            .next();
+        if let Some(settings) = settings {
+            let number = |path: &str| settings.pointer(path).and_then(Value::as_f64);
+            let on = |path: &str| settings.pointer(path).and_then(Value::as_bool);
+            match settings.get("policy").and_then(Value::as_str) {
+                Some("consistent_hash") => {
+                    if let Some(of) = settings.get("hash_on").and_then(text) {
+                        words.push(format!("hash of {of}"));
+                    }
+                    words.extend(number("/bound").map(|bound| format!("bound {bound}")));
+                }
+                Some("p2c") => words.extend(number("/p2c/decay_ms").map(|ms| {
+                    let decay = ms / 1e3;
+                    format!("decay {decay} s")
+                })),
+                _ => {}
+            }
+            if on("/sticky") == Some(true) {
+                words.push("sticky".to_owned());
+            }
+            words.extend(number("/outlier/max_ejection_percent").map(|percent| {
+                if percent > 0.0 {
+                    format!("eject at most {percent}%")
+                } else {
+                    "no ejection".to_owned()
+                }
+            }));
+            words.extend(
+                number("/breaker/failures").map(|failures| format!("breaker after {failures}")),
+            );
+            words.extend(number("/slow_start/window_ms").map(|ms| {
+                let seconds = ms / 1e3;
+                if ms > 0.0 {
+                    format!("slow start {seconds} s")
+                } else {
+                    "no slow start".to_owned()
+                }
+            }));
+            words.extend(number("/retries/percent").map(|percent| format!("retries {percent}%")));
+            if on("/admission/enabled") == Some(false) {
+                words.push("no admission limit".to_owned());
+            }
+        }
+        if let Some(pool) = pool {
+            let number = |path: &str| pool.pointer(path).and_then(Value::as_f64);
+            if pool.pointer("/admission/enabled").and_then(Value::as_bool) == Some(true) {
+                words.extend(
+                    number("/admission/in_flight")
+                        .zip(number("/admission/limit"))
+                        .map(|(used, limit)| format!("admission {used} of {limit}")),
+                );
+                let shed = number("/admission/shed").filter(|shed| *shed > 0.0);
+                words.extend(shed.map(|shed| format!("{shed} shed")));
+            }
+            let retried = number("/retries").filter(|retries| *retries > 0.0);
+            words.extend(retried.map(|retries| format!("{retries} retried")));
+            let denied = number("/retries_denied").filter(|denied| *denied > 0.0);
+            words.extend(denied.map(|denied| format!("{denied} retries denied")));
+        }
+        words
+    }
+
+    /// The shares before and after the last change of policy, weight, state or faults that the window shows.
+    pub fn last_change(&self) -> Option<Change> {
+        let lens = self.wide_lens();
+        let from = lens.at.saturating_sub(lens.window);
+        let gateways: Vec<&str> = self
+            .instances
+            .iter()
+            .filter(|instance| instance.place.role == Role::Gateway)
+            .map(Instance::name)
+            .collect();
+        let mut changes = self
+            .marks
+            .between(from, lens.at)
+            .filter(|mark| is_change(mark, &gateways))
+            .rev();
+        let mark = changes.next()?.clone();
+        // Several at once are one change; the calm before begins with the change before.
+        let begin = changes
+            .map(|before| before.at + SETTLES)
+            .find(|at| *at < mark.at)
+            .unwrap_or(from)
+            .max(from);
+        let before = Lens {
+            at: mark.at.saturating_sub(Moment::from_secs(1)),
+            window: mark.at.saturating_sub(begin),
+        };
+        let after = Lens {
+            at: lens.at,
+            window: lens.at.saturating_sub(mark.at + SETTLES),
+        };
+        let mean = |name: &str, lens: Lens| {
+            (lens.window >= Moment::from_secs(1)).then(|| {
+                let series = Series::Share(name.to_owned());
+                self.charts
+                    .columns(&series, lens, 1, Fold::Mean)
+                    .pop()
+                    .flatten()
+            })?
+        };
+        let rows = gateways
+            .into_iter()
+            .map(|name| (name.to_owned(), mean(name, before), mean(name, after)))
+            .collect();
+        Some(Change { mark, rows })
+    }
+
+    /// The last picks, the newest first, with the filter of their panel.
+    pub fn picks(&self) -> Vec<Pick> {
+        let mut picks: Vec<Pick> = Vec::new();
+        for (balancer, answer) in self.told(&Topic::Picks) {
+            let told = answer.get("picks").and_then(Value::as_array);
+            for (place, pick) in told.into_iter().flatten().enumerate() {
+                picks.push(pick_of(balancer, place, pick));
+            }
+        }
+        picks.sort_by(|a, b| {
+            let age = |pick: &Pick| pick.age.unwrap_or(f64::MAX);
+            age(a).total_cmp(&age(b))
+        });
+        let cursor = self.cursor(Panel::Picks);
+        let filter: Option<&Filter> = cursor.filter.as_ref();
+        if let Some(filter) = filter {
+            picks.retain(|pick| filter.lets_through(&pick.line()));
+        }
+        if cursor.reversed {
+            picks.reverse();
+        }
+        picks
+    }
+
+    /// All that is known of a gateway as an upstream.
+    pub(super) fn backend_page(&self, name: &str) -> Option<Page> {
+        let gateway = self.instance(name)?;
+        let row = self.backend(gateway);
+        let mut lines = vec![
+            format!(
+                "share     {} of {} expected, {} requests/s",
+                percent(row.observed),
+                percent(row.expected),
+                row.rate.map_or("–".to_owned(), |rate| format!("{rate:.1}")),
+            ),
+            String::new(),
+        ];
+        for (balancer, answer) in self.told(&Topic::Upstreams) {
+            for pool in pools(answer) {
+                let upstreams = pool.get("upstreams").and_then(Value::as_array);
+                let Some(upstream) = upstreams.into_iter().flatten().find(|upstream| {
+                    ["name", "address"].iter().any(|field| {
+                        let named = upstream.get(field).and_then(Value::as_str);
+                        named.is_some_and(|named| gateway.is_called(named))
+                    })
+                }) else {
+                    continue;
+                };
+                lines.push(format!("as {} sees it", printable(balancer)));
+                for (field, value) in upstream.as_object().into_iter().flatten() {
+                    lines.extend(told_lines(field, value));
+                }
+                lines.push(String::new());
+            }
+        }
+        if lines.len() == 2 {
+            lines.push("no balancer has told anything of it yet".to_owned());
+        }
+        Some(Page {
+            title: format!("{name} as an upstream"),
+            lines,
+            scroll: 0,
+        })
+    }
+
+    /// A whole pick in words.
+    pub(super) fn pick_page(&self, key: &str) -> Option<Page> {
+        let pick = self.picks().into_iter().find(|pick| pick.key == key)?;
+        Some(Page {
+            title: format!("A pick of {}", pick.balancer),
+            lines: pick.lines(),
+            scroll: 0,
+        })
+    }
+}
+
+/// A field of an answer as one line, or one for each part of it.
+fn told_lines(field: &str, value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(parts) => parts
+            .iter()
+            .flat_map(|(part, value)| told_lines(&format!("{field} {part}"), value))
+            .collect(),
+        Value::Null => vec![format!("  {:<22} –", printable(field))],
+        Value::String(text) => vec![format!("  {:<22} {}", printable(field), printable(text))],
+        other => vec![format!(
+            "  {:<22} {}",
+            printable(field),
+            printable(&other.to_string())
+        )],
+    }
+}
+
+fn percent(part: Option<f64>) -> String {
+    part.map_or_else(|| "–".to_owned(), |part| format!("{:.1}%", part * 100.0))
+}
+
+fn standing_of(upstream: &Value) -> Standing {
+    let word = |field: &str| upstream.get(field).and_then(Value::as_str);
+    let number = |field: &str| upstream.get(field).and_then(Value::as_f64);
+    match word("state") {
+        Some("down") => return Standing::Down,
+        Some("draining") => return Standing::Draining,
+        Some("unknown") => return Standing::Unchecked,
+        Some("up") => {}
+        _ => return Standing::Unknown,
+    }
+    match word("breaker") {
+        Some("open") => return Standing::BreakerOpen,
+        Some("half_open") => return Standing::HalfOpen,
+        _ => {}
+    }
+    if upstream.get("ejected").and_then(Value::as_bool) == Some(true) {
+        return Standing::Ejected(number("ejected_for_seconds"));
+    }
+    match number("slow_start") {
+        Some(part) if part < 1.0 => Standing::SlowStart(part),
+        _ => Standing::Up,
+    }
+}
+
+/// Whether a mark is of something that moves shares.
+fn is_change(mark: &Mark, gateways: &[&str]) -> bool {
+    const VERBS: [&str; 9] = [
+        "policy",
+        "weight",
+        "balancing",
+        "drain",
+        "restore",
+        "fault",
+        "clear",
+        "kill",
+        "restart",
+    ];
+    let first = mark.text.split(' ').next().unwrap_or_default();
+    match mark.kind {
+        Kind::Action => VERBS.contains(&first),
+        Kind::Fault | Kind::Recovery => VERBS.contains(&first) || gateways.contains(&first),
+    }
+}
+
+fn pick_of(balancer: &str, place: usize, pick: &Value) -> Pick {
+    let named = |value: &Value, field: &str| value.get(field).and_then(text);
+    let number = |value: &Value, field: &str| value.get(field).and_then(Value::as_f64);
+    let list = |field: &str| {
+        pick.get(field)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    let balancer = printable(balancer);
+    Pick {
+        key: format!("{balancer} {place}"),
+        age: number(pick, "age_seconds"),
+        policy: named(pick, "policy").unwrap_or_default(),
+        decided_by: named(pick, "decided_by").unwrap_or_default(),
+        fallback: named(pick, "fallback"),
+        picked: named(pick, "picked"),
+        hash: named(pick, "key"),
+        candidates: list("candidates")
+            .map(|one| Candidate {
+                name: named(one, "name").unwrap_or_default(),
+                score: number(one, "score"),
+                weight: number(one, "weight"),
+                in_flight: number(one, "in_flight"),
+            })
+            .collect(),
+        others: list("others")
+            .map(|one| {
+                let why = named(one, "why").unwrap_or_default().replace('_', " ");
+                (named(one, "name").unwrap_or_default(), why)
+            })
+            .collect(),
+        omitted: pick.get("omitted").and_then(Value::as_u64).unwrap_or(0),
+        balancer,
+    }
+}
+
+impl Candidate {
+    fn score_text(&self, policy: &str) -> String {
+        match (self.score, policy) {
+            (None, _) => "–".to_owned(),
+            (Some(cost), "p2c") => format!("{:.2} ms", cost * 1e3),
+            (Some(score), _) => format!("{score:.2}"),
+        }
+    }
+}
+
+impl Pick {
+    /// The candidates and their scores, the picked one first; then the others and why not.
+    pub fn story(&self) -> String {
+        let mut candidates: Vec<&Candidate> = self.candidates.iter().collect();
+        candidates.sort_by_key(|one| Some(&one.name) != self.picked.as_ref());
+        let scored = score_of(&self.policy).is_some();
+        let mut words: Vec<String> = candidates
+            .iter()
+            .map(|one| {
+                let in_flight = one
+                    .in_flight
+                    .map_or_else(String::new, |count| format!(" {count:.0} in flight"));
+                if scored {
+                    format!("{} {}{in_flight}", one.name, one.score_text(&self.policy))
+                } else {
+                    format!("{}{in_flight}", one.name)
+                }
+            })
+            .collect();
+        words.extend(
+            self.others
+                .iter()
+                .map(|(name, why)| format!("{name} {why}")),
+        );
+        if self.omitted > 0 {
+            words.push(format!("{} more", self.omitted));
+        }
+        words.join(" · ")
+    }
+
+    /// What decided, with what made it decide so.
+    pub fn decision(&self) -> String {
+        match (self.decided_by.as_str(), &self.fallback) {
+            ("policy", None) => self.policy.clone(),
+            (by, None) => by.to_owned(),
+            ("policy", Some(fallback)) => format!("{} ({fallback})", self.policy),
+            (by, Some(fallback)) => format!("{by} ({fallback})"),
+        }
+    }
+
+    fn line(&self) -> String {
+        let picked = self.picked.as_deref().unwrap_or("nobody");
+        format!(
+            "{} {} {picked} {}",
+            self.balancer,
+            self.decision(),
+            self.story()
+        )
+    }
+
+    fn why_not(&self, candidate: &Candidate) -> &'static str {
+        if Some(&candidate.name) == self.picked.as_ref() {
+            return "picked";
+        }
+        if self.decided_by == "sticky" {
+            return "the client's cookie names another";
+        }
+        match (self.policy.as_str(), candidate.score) {
+            ("round_robin", _) => "not its turn",
+            ("random", _) => "chance fell on another",
+            ("p2c", None) => "not among the two that were drawn",
+            ("p2c", Some(_)) => "its expected cost was higher",
+            ("weighted", _) => "its balance was lower",
+            ("least_outstanding", _) => "it had more in flight for its weight",
+            ("consistent_hash", _) => "its draw was lower, or it was full",
+            _ => "another was picked",
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("policy      {}: {}", self.policy, meaning_of(&self.policy)),
+            format!("decided by  {}", self.decided_by),
+            format!("picked      {}", self.picked.as_deref().unwrap_or("nobody")),
+        ];
+        if let Some(age) = self.age {
+            lines.push(format!("when        {age:.3} s before it was told"));
+        }
+        if let Some(hash) = &self.hash {
+            lines.push(format!("key         {hash}"));
+        }
+        if let Some(fallback) = &self.fallback {
+            let why = match fallback.as_str() {
+                "panic" => "too few would have been left: ejections were ignored",
+                "unchecked" => "nobody is known to be up: one that was not checked yet",
+                "ejected" => "nobody else was left: one that is ejected",
+                "avoided" => "nobody else was left: one that was tried already",
+                other => other,
+            };
+            lines.push(format!("fallback    {why}"));
+        }
+        lines.push(String::new());
+        lines.push(match score_of(&self.policy) {
+            Some((name, true)) => format!("score: {name}, the highest wins"),
+            Some((name, false)) => format!("score: {name}, the lowest wins"),
+            None => "this policy gives no scores".to_owned(),
+        });
+        let row = |sign: &str, name: &str, score: &str, weight: &str, load: &str, why: &str| {
+            format!("{sign} {name:<16} {score:>10} {weight:>7} {load:>9}  {why}")
+        };
+        lines.push(row(" ", "upstream", "score", "weight", "in flight", "why"));
+        let known = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| v.to_string());
+        for one in &self.candidates {
+            let picked = Some(&one.name) == self.picked.as_ref();
+            lines.push(row(
+                if picked { "▸" } else { " " },
+                &one.name,
+                &one.score_text(&self.policy),
+                &known(one.weight),
+                &known(one.in_flight),
+                self.why_not(one),
+            ));
+        }
+        for (name, why) in &self.others {
+            lines.push(row(
+                " ",
+                name,
+                "–",
+                "–",
+                "–",
+                &format!("could not be picked: {why}"),
+            ));
+        }
+        if self.omitted > 0 {
+            lines.push(format!("  and {} more that are not told", self.omitted));
+        }
+        lines
+    }
+}
+
+impl Backend {
+    /// The state in words; what is in flight counts a drain down.
+    pub fn word(&self) -> String {
+        match (&self.standing, self.in_flight) {
+            (Standing::Draining, Some(left)) if left > 0.0 => format!("draining, {left:.0} left"),
+            (Standing::Draining, Some(_)) => "drained".to_owned(),
+            (Standing::Draining, None) => "draining".to_owned(),
+            (Standing::Up, _) => "up".to_owned(),
+            (Standing::SlowStart(part), _) => format!("slow start {:.0}%", part * 100.0),
+            (Standing::Unchecked, _) => "unchecked".to_owned(),
+            (Standing::Ejected(Some(left)), _) => format!("ejected {left:.0}s more"),
+            (Standing::Ejected(None), _) => "ejected".to_owned(),
+            (Standing::HalfOpen, _) => "half open".to_owned(),
+            (Standing::BreakerOpen, _) => "breaker open".to_owned(),
+            (Standing::Down, _) => "down".to_owned(),
+            (Standing::Unknown, _) => String::new(),
+        }
+    }
+
+    fn line(&self) -> String {
+        format!("{} {} {}", self.name, self.word(), self.reason)
+    }
+
+    /// Text by its letters, numbers with the greatest first.
+    fn compare(&self, other: &Self, column: usize) -> std::cmp::Ordering {
+        let number = |of: fn(&Self) -> Option<f64>| {
+            let value = |row: &Self| of(row).unwrap_or(f64::NEG_INFINITY);
+            value(other).total_cmp(&value(self))
+        };
+        match column {
+            0 => self.name.cmp(&other.name),
+            1 => other.standing.weight().cmp(&self.standing.weight()),
+            2 | 3 => number(|row| row.observed),
+            4 => number(|row| row.expected),
+            5 => number(|row| row.rate),
+            6 => number(|row| row.in_flight),
+            7 => number(|row| row.ewma),
+            8 => number(|row| row.errors),
+            9 => number(|row| row.weight),
+            _ => number(|row| row.since),
+        }
+    }
+}

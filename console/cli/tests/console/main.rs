@@ -1,0 +1,12 @@
+//! The console as a person meets it: the real binary in a pseudo-terminal.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod desk;
+mod display;
+mod environment;
+mod flood;
+mod restoration;
+mod sizes;
