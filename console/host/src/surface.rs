@@ -3,6 +3,7 @@
 //! | call | answers |
 //! | --- | --- |
 //! | `GET /livez` | `ok` |
+//! | `GET /admin/topology` | where everything runs, as the lab's file has it |
 //! | `GET /admin/processes` | every process and how many of each role there are and may be |
 //! | `POST /admin/processes/{name}/restart` | drains it, ends it, starts it, and waits until its callers are back; the process |
 //! | `POST /admin/processes/{name}/kill` | 202: it is killed (SIGKILL) and will be started again; the process as it was |
@@ -81,6 +82,7 @@ fn router(state: Shared) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/admin/processes", get(show))
+        .route("/admin/topology", get(topology))
         .merge(levers)
         .fallback(async || Problem::not_found("The supervisor has no such path"))
         .layer(middleware::from_fn(kit::observe::identify))
@@ -105,6 +107,10 @@ async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Res
         Some(token) if same(token.as_bytes(), state.token.as_bytes()) => next.run(request).await,
         Some(_) => Problem::forbidden("This is not the operator's token").into_response(),
     }
+}
+
+async fn topology(State(state): State<Shared>) -> Json<topology::Topology> {
+    Json(state.supervisor.topology().clone())
 }
 
 /// A process of the lab.

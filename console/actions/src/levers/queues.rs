@@ -61,7 +61,7 @@ impl Levers {
             request["limit"] = json!(limit);
         }
         if !ids.is_empty() {
-            request["ids"] = json!(ids);
+            request["positions"] = json!(ids);
         }
         let path = format!("{}/dead/redrive", segment(queue));
         self.queue_call(Method::POST, &path, Some(&request)).await
@@ -69,11 +69,13 @@ impl Levers {
 
     pub(super) async fn purge_dead(&self, queue: &str, ids: &[String]) -> Result<Done, Failure> {
         self.queue(queue).await?;
-        let body = (!ids.is_empty()).then(|| json!({"ids": ids}));
-        let path = format!("{}/dead", segment(queue));
-        let answer = self
-            .queue_call(Method::DELETE, &path, body.as_ref())
-            .await?;
+        let mut path = format!("{}/dead", segment(queue));
+        if !ids.is_empty() {
+            // Those that came since they were looked at are not meant.
+            let positions: Vec<String> = ids.iter().map(|id| segment(id)).collect();
+            path = format!("{path}?positions={}", positions.join(","));
+        }
+        let answer = self.queue_call(Method::DELETE, &path, None).await?;
         let count = answer["count"].as_u64().unwrap_or_default();
         Ok(Done::new(format!(
             "{queue}: {} ended",

@@ -18,6 +18,9 @@ use crate::state::{
     testing::{busy, degraded, disconnected, reading, recharged, starting},
 };
 
+mod balancer;
+mod latency;
+
 fn look() -> Look {
     Look::new(Scheme::Dark, Depth::Indexed, false)
 }
