@@ -91,6 +91,7 @@ pub const CHAPTERS: [(&str, &[&str]); 5] = [
         "Traffic",
         &[
             "recharge",
+            "call",
             "burst",
             "toggle-traffic",
             "traffic-menu",
@@ -226,6 +227,14 @@ const DEFAULTS: &[Default] = &[
         "recharge one card, and say what came of it",
     ),
     (
+        "call",
+        Intent::Call,
+        "c",
+        "call",
+        Where::On(&[View::Requests]),
+        "fire any call of the contract, and see its answer",
+    ),
+    (
         "burst",
         Intent::Burst,
         "b",
@@ -286,8 +295,8 @@ const DEFAULTS: &[Default] = &[
         Intent::WeightDown,
         "[",
         "weight",
-        Where::On(&[View::Balancer]),
-        "the chosen gateway's weight: down",
+        Where::On(&[View::Balancer, View::Traffic]),
+        "the chosen gateway's or call's weight: down",
     ),
     (
         "weight-up",
@@ -295,7 +304,7 @@ const DEFAULTS: &[Default] = &[
         "]",
         "",
         Where::Nowhere,
-        "the chosen gateway's weight: up",
+        "the chosen gateway's or call's weight: up",
     ),
     (
         "undo",
@@ -466,8 +475,8 @@ const DEFAULTS: &[Default] = &[
         "wrap",
         Intent::Wrap,
         "w",
-        "",
-        Where::Nowhere,
+        "wrap",
+        Where::On(&[View::Logs]),
         "log: wrap long lines, or cut them",
     ),
     (

@@ -39,6 +39,15 @@ impl Histogram {
         self.0.add(&other.0).expect("both have the same bounds");
     }
 
+    /// Zero when nothing was recorded.
+    pub fn quantile(&self, quantile: f64) -> u64 {
+        let histogram = &self.0;
+        if histogram.is_empty() {
+            return 0;
+        }
+        histogram.value_at_quantile(quantile).min(histogram.max())
+    }
+
     pub fn summary(&self) -> Latency {
         let histogram = &self.0;
         if histogram.is_empty() {

@@ -40,8 +40,8 @@ pub use mix::{Mix, Population};
 pub use options::{Credentials, Mode, Options, Schedule};
 pub use profile::Profile;
 pub use report::{
-    CacheCount, CallReport, Generator, Latencies, Latency, Report, Second, Snapshot, State,
-    Statuses, Totals, Window,
+    CacheCount, CallCount, CallReport, Generator, Latencies, Latency, Report, Second, Snapshot,
+    State, Statuses, Totals, Window,
 };
 pub use target::Target;
 pub use traffic::{Handle, Traffic};

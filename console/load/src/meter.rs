@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::{
-    CacheCount, CallReport, Kind, Latencies, Latency, Profile, Second, Statuses, Totals, Window,
+    CacheCount, CallCount, CallReport, Kind, Latencies, Latency, Profile, Second, Statuses, Totals,
+    Window,
 };
 
 /// Full seconds that the window covers.
@@ -320,6 +321,19 @@ impl Meter {
             .collect()
     }
 
+    /// What a look at a running engine needs of each call: one quantile instead of all.
+    pub fn call_counts(&self) -> Vec<CallCount> {
+        let calls = Kind::ALL.into_iter().zip(&self.calls);
+        calls
+            .filter_map(|(kind, call)| Some((kind, call.as_ref()?)))
+            .map(|(kind, call)| CallCount {
+                kind,
+                totals: call.totals,
+                p95: call.corrected.quantile(0.95),
+            })
+            .collect()
+    }
+
     /// The full seconds.
     pub fn series(&self) -> Vec<Second> {
         self.series.iter().copied().collect()
@@ -435,6 +449,10 @@ mod tests {
         assert_eq!(window.totals.answered, (19..29).sum::<u64>());
         assert_eq!(meter.series().len(), 29);
         assert_eq!(meter.series()[7].started, 7);
+        let calls = meter.call_counts();
+        assert_eq!(calls.len(), 1);
+        assert_eq!(calls[0].totals, meter.totals());
+        assert_eq!(calls[0].p95, meter.calls()[0].latency.corrected.p95);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub gateways: BTreeMap<String, u64>,
     /// Answers by their `X-Cache`, since the start, with their service time.
     pub cache: Vec<CacheCount>,
+    /// By kind of call, since the start.
+    pub calls: Vec<CallCount>,
     pub generator: Generator,
     /// Why the last request without an answer had none.
     pub last_error: Option<String>,
@@ -151,6 +153,15 @@ pub struct CallReport {
     /// Answers by exact status.
     pub statuses: BTreeMap<u16, u64>,
     pub latency: Latencies,
+}
+
+/// One kind of call while the run goes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CallCount {
+    pub kind: Kind,
+    pub totals: Totals,
+    /// Corrected, in microseconds; zero before the first answer.
+    pub p95: u64,
 }
 
 /// Answers with one value of `X-Cache`; `NONE` stands for answers without it.

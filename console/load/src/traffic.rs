@@ -78,6 +78,7 @@ impl Handle {
             window: meter.window(),
             gateways: meter.gateways(),
             cache: meter.cache(),
+            calls: meter.call_counts(),
             generator: Generator {
                 lag: meter.lag(),
                 ..generator

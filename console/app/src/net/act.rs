@@ -8,7 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use super::topology::Lab;
-use crate::state::{Command, Finished, Update, traffic::Seen};
+use crate::state::{
+    Command, Finished, Update,
+    traffic::{Seen, SeenCall},
+};
 
 /// How often running traffic is asked how it does.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -207,7 +210,18 @@ impl Desk {
             p95: seconds(&window.latency.corrected),
             raw_p95: seconds(&window.latency.service),
             left: Some((running.seconds as f64 - snapshot.elapsed_seconds).max(0.0)),
-            calls: Vec::new(),
+            error_rate: (window.seconds > 0).then_some(window.errors_per_second),
+            skipped: snapshot.totals.dropped,
+            calls: snapshot
+                .calls
+                .iter()
+                .map(|call| SeenCall {
+                    kind: call.kind,
+                    sent: call.totals.started,
+                    failed: call.totals.errors(),
+                    p95: (call.p95 > 0).then(|| call.p95 as f64 / 1e6),
+                })
+                .collect(),
             finished,
             last_error: snapshot.last_error,
         };

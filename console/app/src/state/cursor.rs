@@ -52,6 +52,15 @@ impl Filter {
     pub fn lets_through(&self, row: &str) -> bool {
         self.pattern.is_match(row) != self.inverted
     }
+
+    /// Where it matches; what only keeps things out is to be seen nowhere.
+    pub fn matches<'r>(&'r self, row: &'r str) -> impl Iterator<Item = std::ops::Range<usize>> {
+        let found = self
+            .pattern
+            .find_iter(row)
+            .map(|found| found.start()..found.end());
+        found.filter(|range| !self.inverted && !range.is_empty())
+    }
 }
 
 /// A place among the rows of one panel. Rows are known by a key of their own.
@@ -68,6 +77,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The key that was chosen, whether it is on show or not; none as long as the first row will do.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// The chosen row's place among `rows`; none where there are no rows.
     pub fn place(&self, rows: &[String]) -> Option<usize> {
         let by_key = self

@@ -36,6 +36,7 @@ pub enum Intent {
     Reverse,
     Menu,
     Recharge,
+    Call,
     Burst,
     ToggleTraffic,
     TrafficMenu,

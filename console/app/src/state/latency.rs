@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_breach_begins_at_once_and_ends_after_calm() {
-        let mut slo = Slo::default();
+        let mut slo = Slo::below(Some(0.1));
         assert_eq!(
             slo.judge(Some(0.1), at(1)),
             None,

@@ -1,14 +1,22 @@
 //! The merged log: bounded in lines and in bytes, safe to print, ordered by time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::cursor::Filter;
+use chrono::{DateTime, FixedOffset, TimeDelta};
+
+use super::{cursor::Filter, overlay::Page};
 
 /// Lines kept.
 pub const MOST_LINES: usize = 10_000;
 
 /// Bytes kept of one line's text.
 pub const MOST_BYTES: usize = 4_096;
+
+/// Bytes kept of all lines together.
+pub const MOST_TOTAL: usize = 8 << 20;
+
+/// Lines of a followed request that are asked who wrote them.
+const MOST_OF_A_STORY: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -65,18 +73,69 @@ pub struct Line {
 impl Line {
     /// All of it but the time, as filters see it.
     pub fn whole(&self) -> String {
-        let id = self.request_id.as_deref().unwrap_or("");
-        format!(
-            "{} {} {} {id}",
-            self.level.word(),
-            self.instance,
-            self.message
-        )
+        let mut whole = String::new();
+        self.write_whole(&mut whole);
+        whole
+    }
+
+    /// Puts [`Self::whole`] into a text that is used again and again.
+    pub fn write_whole(&self, out: &mut String) {
+        out.clear();
+        out.extend([self.level.word(), " ", &self.instance, " ", &self.message]);
+        out.push(' ');
+        out.push_str(self.request_id.as_deref().unwrap_or(""));
+    }
+
+    /// Where the instance's name and the message begin in [`Self::whole`].
+    pub fn offsets(&self) -> (usize, usize) {
+        let instance = self.level.word().len() + 1;
+        (instance, instance + self.instance.len() + 1)
     }
 
     /// `HH:MM:SS` of the timestamp.
     pub fn clock(&self) -> &str {
         self.timestamp.get(11..19).unwrap_or("--:--:--")
+    }
+
+    /// `HH:MM:SS.mmm` of the timestamp, as far as it goes.
+    pub fn fine_clock(&self) -> &str {
+        let end = self.timestamp.len().min(23);
+        let end = match self.timestamp.get(11..end) {
+            Some(text) => 11 + text.trim_end_matches(|c: char| !c.is_ascii_digit()).len(),
+            None => return self.clock(),
+        };
+        self.timestamp.get(11..end).unwrap_or("--:--:--")
+    }
+
+    /// The moment on the wall clock.
+    pub fn moment(&self) -> Option<DateTime<FixedOffset>> {
+        DateTime::parse_from_rfc3339(&self.timestamp).ok()
+    }
+
+    /// All of it with what belongs together on a line of its own.
+    fn read(&self) -> Vec<String> {
+        let mut lines = vec![
+            format!("time      {}", self.timestamp),
+            format!("level     {}", self.level.word()),
+            format!("instance  {}", self.instance),
+        ];
+        if let Some(id) = &self.request_id {
+            lines.push(format!("request   {id}"));
+        }
+        lines.push(String::new());
+        // Fields follow the message, each after two blanks.
+        lines.extend(self.message.split("  ").map(|part| part.trim().to_owned()));
+        lines
+    }
+
+    /// Bytes that keeping it takes.
+    fn bytes(&self) -> usize {
+        let id = self.request_id.as_ref().map_or(0, String::capacity);
+        size_of::<Self>()
+            + self.timestamp.capacity()
+            + self.instance.capacity()
+            + self.message.capacity()
+            + id
     }
 }
 
@@ -88,13 +147,22 @@ pub enum Direction {
 }
 
 /// The log ring and what is shown of it.
+///
+/// Which lines are shown is decided once per line, and again only when what is wanted changes: a frame looks at the lines on the
+/// screen and at no others.
 #[derive(Debug)]
 pub struct Logs {
     lines: VecDeque<Line>,
-    /// The number of the first line that is kept; lines keep their number.
+    /// The number of the first line that is kept; lines keep their number unless another is put before them.
     first: u64,
+    /// The numbers of the lines that are shown, in order.
+    shown: VecDeque<u64>,
+    /// Bytes of all lines.
+    bytes: usize,
+    /// Lines by level.
+    levels: [usize; 5],
     dropped: u64,
-    pub threshold: Level,
+    threshold: Level,
     pub wrap: bool,
     filter: Option<Filter>,
     /// One request over all tiers.
@@ -103,6 +171,8 @@ pub struct Logs {
     held: Option<u64>,
     /// Lines to be shown that arrived since then.
     unread: usize,
+    /// For filters to look at.
+    scratch: String,
 }
 
 impl Default for Logs {
@@ -110,6 +180,9 @@ impl Default for Logs {
         Self {
             lines: VecDeque::new(),
             first: 0,
+            shown: VecDeque::new(),
+            bytes: 0,
+            levels: [0; 5],
             dropped: 0,
             threshold: Level::Info,
             wrap: false,
@@ -117,29 +190,72 @@ impl Default for Logs {
             request: None,
             held: None,
             unread: 0,
+            scratch: String::new(),
         }
     }
 }
 
 impl Logs {
-    pub fn push(&mut self, line: Line) {
-        if self.lines.len() == MOST_LINES {
-            self.lines.pop_front();
-            self.first += 1;
+    pub fn push(&mut self, mut line: Line) {
+        let full = self.lines.len() >= MOST_LINES;
+        if full
+            && self
+                .lines
+                .front()
+                .is_some_and(|first| line.timestamp < first.timestamp)
+        {
+            // Older than all that is kept: it would be the next to go.
+            return;
         }
-        let shown = self.is_shown(&line);
-        // Services send nearly in order: the place is a few lines from the end, if not the end itself.
-        let place = self
-            .lines
-            .iter()
-            .rposition(|other| other.timestamp <= line.timestamp)
-            .map_or(0, |before| before + 1);
+        if line.message.capacity() > line.message.len() + line.message.len() / 4 {
+            line.message.shrink_to_fit();
+        }
+        let shown = self.lets_through(&line);
+        self.bytes += line.bytes();
+        self.levels[line.level as usize] += 1;
+        // Services send nearly in order: the place is the end, or a few lines from it.
+        let place = match self.lines.back() {
+            Some(last) if last.timestamp > line.timestamp => self
+                .lines
+                .partition_point(|other| other.timestamp <= line.timestamp),
+            _ => self.lines.len(),
+        };
+        let number = self.first + place as u64;
+        let mut at = self.shown.len();
+        while at > 0 && self.shown[at - 1] >= number {
+            at -= 1;
+            self.shown[at] += 1;
+        }
+        if shown {
+            self.shown.insert(at, number);
+        }
         self.lines.insert(place, line);
         if let Some(held) = &mut self.held {
-            if *held >= self.first + place as u64 {
+            if *held >= number {
                 *held += 1;
             }
             self.unread += usize::from(shown);
+        }
+        while self.lines.len() > MOST_LINES || self.bytes > MOST_TOTAL {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some(line) = self.lines.pop_front() else {
+            return;
+        };
+        self.bytes -= line.bytes();
+        self.levels[line.level as usize] -= 1;
+        if self.shown.front() == Some(&self.first) {
+            self.shown.pop_front();
+        }
+        self.first += 1;
+        // What is held and gone gives its place to the oldest that is left.
+        if let Some(held) = self.held
+            && held < self.first
+        {
+            self.held = self.shown.front().copied();
         }
     }
 
@@ -160,56 +276,99 @@ impl Logs {
         self.held.is_none()
     }
 
-    fn is_shown(&self, line: &Line) -> bool {
+    /// The least level that is shown.
+    pub fn threshold(&self) -> Level {
+        self.threshold
+    }
+
+    /// How many of all lines are of a level.
+    pub fn of_level(&self, level: Level) -> usize {
+        self.levels[level as usize]
+    }
+
+    fn lets_through(&mut self, line: &Line) -> bool {
         if let Some(request) = &self.request {
             return line.request_id.as_deref() == Some(request);
         }
-        line.level >= self.threshold
-            && self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.lets_through(&line.whole()))
-    }
-
-    /// Where the held line is, or the end.
-    fn place(&self) -> usize {
-        match self.held {
-            None => self.lines.len(),
-            Some(held) => {
-                let place = held.saturating_sub(self.first) as usize;
-                (place + 1).min(self.lines.len())
+        if line.level < self.threshold {
+            return false;
+        }
+        match &self.filter {
+            None => true,
+            Some(filter) => {
+                line.write_whole(&mut self.scratch);
+                filter.lets_through(&self.scratch)
             }
         }
     }
 
-    /// The `count` lines to show, oldest first; the held line is the last of them.
+    /// Decides anew which lines are shown; the held line, or the shown one before it, stays held.
+    fn sift(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        let mut shown = std::mem::take(&mut self.shown);
+        shown.clear();
+        for (number, line) in (self.first..).zip(&lines) {
+            if self.lets_through(line) {
+                shown.push_back(number);
+            }
+        }
+        self.lines = lines;
+        self.shown = shown;
+        if let Some(held) = self.held {
+            let before = self.shown.partition_point(|number| *number <= held);
+            match self.shown.get(before.saturating_sub(1)) {
+                Some(number) => self.held = Some(*number),
+                None => self.follow(),
+            }
+        }
+    }
+
+    fn line(&self, number: u64) -> Option<&Line> {
+        self.lines
+            .get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    /// How many shown lines there are up to the held one.
+    fn place(&self) -> usize {
+        match self.held {
+            None => self.shown.len(),
+            Some(held) => self.shown.partition_point(|number| *number <= held),
+        }
+    }
+
+    /// The `count` lines to show, oldest first. The held line is the last of them, unless there are too few before it.
     pub fn visible(&self, count: usize) -> Vec<&Line> {
-        let mut lines: Vec<_> = self
-            .lines
-            .range(..self.place())
-            .rev()
-            .filter(|line| self.is_shown(line))
-            .take(count)
-            .collect();
-        lines.reverse();
-        lines
+        let end = self.place().max(count.min(self.shown.len()));
+        let numbers = self.shown.range(end.saturating_sub(count)..end);
+        numbers.filter_map(|number| self.line(*number)).collect()
     }
 
     /// The line that is held, if one is.
     pub fn held(&self) -> Option<&Line> {
-        self.held?;
-        self.lines.get(self.place().checked_sub(1)?)
+        self.line(self.held?)
+    }
+
+    /// The held line, or the last one on show.
+    pub fn chosen(&self) -> Option<&Line> {
+        match self.held {
+            Some(held) => self.line(held),
+            None => self.line(*self.shown.back()?),
+        }
     }
 
     /// How many of all lines are shown.
     pub fn matching(&self) -> (usize, usize) {
-        let shown = self.lines.iter().filter(|line| self.is_shown(line)).count();
-        (shown, self.lines.len())
+        (self.shown.len(), self.lines.len())
     }
 
     pub fn cycle_threshold(&mut self) {
         self.threshold = self.threshold.next_threshold();
+        self.sift();
         self.follow();
+    }
+
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// As it was typed.
@@ -221,39 +380,26 @@ impl Logs {
 
     /// Shows only what matches: a regular expression against instance, level, message and request id.
     pub fn set_filter(&mut self, text: &str) {
-        self.filter = Filter::new(text);
+        let filter = Filter::new(text);
+        if filter != self.filter {
+            self.filter = filter;
+            self.sift();
+        }
     }
 
     /// Moves up (positive) or down by lines; at the end it follows again.
     pub fn scroll(&mut self, lines: isize) {
-        let begin = self.place();
+        let (place, all) = (self.place(), self.shown.len());
         let steps = lines.unsigned_abs();
-        let shown = |(_, line): &(usize, &Line)| self.is_shown(line);
-        let numbered = self.lines.iter().enumerate();
         let to = if lines > 0 {
-            // The held line is the last one on show, so it is the first of those gone through.
-            let mut earlier = numbered.take(begin).rev().filter(shown);
-            let mut last = None;
-            for _ in 0..=steps {
-                match earlier.next() {
-                    Some((place, _)) => last = Some(place),
-                    None => break,
-                }
-            }
-            last
+            place.saturating_sub(steps).max(1)
         } else {
-            let mut later = numbered.skip(begin).filter(shown);
-            let found = later
-                .by_ref()
-                .nth(steps.saturating_sub(1))
-                .map(|(place, _)| place);
-            // Arriving at the newest line is following again.
-            found.filter(|_| later.next().is_some())
+            place.saturating_add(steps)
         };
-        match to {
-            Some(place) => self.held = Some(self.first + place as u64),
-            None if lines > 0 => {}
-            None => self.follow(),
+        if all == 0 || lines <= 0 && to >= all {
+            self.follow();
+        } else {
+            self.held = self.shown.get(to.min(all) - 1).copied();
         }
     }
 
@@ -264,16 +410,19 @@ impl Logs {
 
     fn seek(&mut self, direction: Direction, wanted: impl Fn(&Line) -> bool) -> bool {
         let begin = match self.held {
-            Some(_) => self.place().saturating_sub(1),
+            Some(held) => held.saturating_sub(self.first) as usize,
             None => self.lines.len(),
         };
-        let mut numbered = self.lines.iter().enumerate();
         let found = match direction {
-            Direction::Earlier => numbered.take(begin).rev().find(|(_, line)| wanted(line)),
+            Direction::Earlier => self.lines.range(..begin).rposition(&wanted),
             Direction::Later if self.held.is_none() => None,
-            Direction::Later => numbered.find(|(place, line)| *place > begin && wanted(line)),
+            Direction::Later => {
+                let after = (begin + 1).min(self.lines.len());
+                let found = self.lines.range(after..).position(&wanted);
+                found.map(|place| place + after)
+            }
         };
-        let Some((place, _)) = found else {
+        let Some(place) = found else {
             return false;
         };
         self.held = Some(self.first + place as u64);
@@ -289,13 +438,16 @@ impl Logs {
                     .as_deref()
                     .is_none_or(|id| line.request_id.as_deref() == Some(id))
         };
-        if direction == Direction::Later && self.held.is_none() {
+        let found = if direction == Direction::Later && self.held.is_none() {
             // From the live end there is nothing later: the oldest error is where the story begins.
             let place = self.lines.iter().position(wanted);
             self.held = place.map(|place| self.first + place as u64);
-            return place.is_some();
-        }
-        self.seek(direction, wanted)
+            place.is_some()
+        } else {
+            self.seek(direction, wanted)
+        };
+        self.show_held();
+        found
     }
 
     /// Goes to the next line of the held line's request.
@@ -303,7 +455,17 @@ impl Logs {
         let Some(id) = self.chosen_request() else {
             return false;
         };
-        self.seek(direction, |line| line.request_id.as_deref() == Some(&id))
+        let found = self.seek(direction, |line| line.request_id.as_deref() == Some(&id));
+        self.show_held();
+        found
+    }
+
+    /// What was looked for and found must be on show, whatever the filter says.
+    fn show_held(&mut self) {
+        let Some(held) = self.held else { return };
+        if let Err(place) = self.shown.binary_search(&held) {
+            self.shown.insert(place, held);
+        }
     }
 
     /// Goes to the next line that the filter lets through.
@@ -316,21 +478,27 @@ impl Logs {
 
     /// The request of the held line, or of the last one on show.
     fn chosen_request(&self) -> Option<String> {
-        match self.held() {
-            Some(line) => line.request_id.clone(),
-            None => self.visible(1).last()?.request_id.clone(),
-        }
+        self.chosen()?.request_id.clone()
+    }
+
+    /// Whether the chosen line is one of many of the same request, of which the others are hidden or lost among strangers.
+    pub fn can_follow(&self) -> bool {
+        let chosen = self.chosen().and_then(|line| line.request_id.as_deref());
+        chosen.is_some() && chosen != self.request()
     }
 
     /// Shows only the lines of the chosen line's request.
     pub fn follow_request(&mut self) {
         if let Some(id) = self.chosen_request() {
-            self.follow_id(&id);
+            self.request = Some(id);
+            self.sift();
         }
     }
 
     pub fn follow_id(&mut self, id: &str) {
         self.request = Some(id.to_owned());
+        self.sift();
+        self.follow();
     }
 
     /// The request that is followed.
@@ -338,17 +506,55 @@ impl Logs {
         self.request.as_deref()
     }
 
+    /// What is known of the followed request: its lines, who wrote them, and the time from the first to the last.
+    pub fn story(&self) -> Option<Story> {
+        self.request()?;
+        let mut instances = BTreeSet::new();
+        // An id that a client sends with everything it does is no story: it is not read to its end.
+        for number in self.shown.iter().take(MOST_OF_A_STORY) {
+            instances.extend(self.line(*number).map(|line| line.instance.as_str()));
+        }
+        let at = |number: Option<&u64>| self.line(*number?)?.moment();
+        let (first, last) = (at(self.shown.front()), at(self.shown.back()));
+        Some(Story {
+            lines: self.shown.len(),
+            instances: instances.len(),
+            took: first.zip(last).map(|(first, last)| last - first),
+        })
+    }
+
     /// Shows all requests again; false if it did already.
     pub fn stop_following_request(&mut self) -> bool {
-        self.request.take().is_some()
+        let followed = self.request.take().is_some();
+        if followed {
+            self.sift();
+        }
+        followed
     }
 
     /// The chosen line as text.
     pub fn chosen_text(&self) -> Option<String> {
-        let chosen = self.visible(1);
-        let line = chosen.last()?;
+        let line = self.chosen()?;
         Some(format!("{} {}", line.timestamp, line.whole()))
     }
+
+    /// The chosen line to read, with nothing of it cut off.
+    pub fn page(&self) -> Option<Page> {
+        let line = self.chosen()?;
+        Some(Page {
+            title: format!("{} {}", line.instance, line.fine_clock()),
+            lines: line.read(),
+            scroll: 0,
+        })
+    }
+}
+
+/// A request's way through the tiers, as far as the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Story {
+    pub lines: usize,
+    pub instances: usize,
+    pub took: Option<TimeDelta>,
 }
 
 /// Makes foreign text printable on one line: control characters replaced, length bounded.
@@ -372,6 +578,8 @@ pub fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn line(second: u32, level: Level) -> Line {
@@ -451,7 +659,21 @@ mod tests {
         assert!(!logs.seek_request(Direction::Earlier));
         logs.follow_request();
         let shown: Vec<_> = logs.visible(9).iter().map(|l| l.message.clone()).collect();
-        assert_eq!(shown, ["line 12"], "up to the held line");
+        assert_eq!(
+            shown,
+            ["line 12", "line 13", "line 14"],
+            "levels do not count"
+        );
+        assert_eq!(logs.held().unwrap().message, "line 12");
+        assert_eq!(
+            logs.visible(1).len(),
+            1,
+            "the held line where there is room for no more"
+        );
+        let story = logs.story().unwrap();
+        assert_eq!((story.lines, story.instances), (3, 3));
+        assert_eq!(story.took, Some(TimeDelta::seconds(2)));
+        assert!(!logs.can_follow());
         logs.follow();
         assert_eq!(logs.visible(9).len(), 3);
         assert!(logs.stop_following_request() && !logs.stop_following_request());
@@ -480,13 +702,130 @@ mod tests {
         logs.push(line(2, Level::Error));
         let mut counts = Vec::new();
         for _ in 0..4 {
-            counts.push((logs.threshold.word(), logs.visible(9).len()));
+            counts.push((logs.threshold().word(), logs.visible(9).len()));
             logs.cycle_threshold();
         }
         assert_eq!(
             counts,
             [("INFO", 1), ("WARN", 1), ("ERROR", 1), ("TRACE", 2)]
         );
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well() {
+        let mut logs = Logs::default();
+        for second in 0..4_000 {
+            logs.push(Line {
+                message: "x".repeat(MOST_BYTES),
+                ..line(second, Level::Info)
+            });
+        }
+        assert!(logs.bytes <= MOST_TOTAL && logs.bytes > MOST_TOTAL / 2);
+        let counted: usize = logs.lines.iter().map(Line::bytes).sum();
+        assert_eq!(counted, logs.bytes);
+        assert_eq!(logs.matching(), (logs.lines.len(), logs.lines.len()));
+    }
+
+    #[test]
+    fn a_late_stranger_does_not_push_out_what_is_newer() {
+        let mut logs = Logs::default();
+        (0..MOST_LINES).for_each(|_| logs.push(line(30, Level::Info)));
+        logs.push(line(1, Level::Error));
+        assert_eq!(logs.of_level(Level::Error), 0);
+        assert_eq!(logs.of_level(Level::Info), MOST_LINES);
+    }
+
+    /// What is kept about the lines on show is what asking each line would find.
+    fn check(logs: &mut Logs) {
+        let lines = logs.lines.clone();
+        let first = logs.first;
+        let expected: Vec<u64> = (first..)
+            .zip(&lines)
+            .filter(|(_, line)| logs.lets_through(line))
+            .map(|(number, _)| number)
+            .collect();
+        assert_eq!(Vec::from(logs.shown.clone()), expected);
+        let errors = lines.iter().filter(|l| l.level == Level::Error).count();
+        assert_eq!(logs.of_level(Level::Error), errors);
+        assert!(logs.held.is_none_or(|held| logs.line(held).is_some()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_on_show_is_kept_up_to_date(
+            steps in proptest::collection::vec((0_u32..60, 0_u8..8), 1..120),
+        ) {
+            let mut logs = Logs::default();
+            for (second, what) in steps {
+                match what {
+                    0 => logs.set_filter("[0-3]$"),
+                    1 => logs.set_filter(""),
+                    2 => logs.cycle_threshold(),
+                    3 => logs.scroll(isize::try_from(second % 7).unwrap() - 3),
+                    4 if second < 10 => logs.follow_request(),
+                    4 => { logs.stop_following_request(); }
+                    5 if second < 30 => logs.forget_first(),
+                    _ => logs.push(Line {
+                        request_id: Some(format!("id-{}", second % 5)),
+                        ..line(second, if second % 6 == 0 { Level::Error } else { Level::Debug })
+                    }),
+                }
+                check(&mut logs);
+                for count in [0, 1, 5, 500] {
+                    prop_assert!(logs.visible(count).len() <= count);
+                }
+                if let (Some(held), true) = (logs.held(), logs.place() > 0) {
+                    prop_assert!(logs.visible(3).contains(&held));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pitfall_09_following_costs_no_more_when_there_is_much() {
+        let mut logs = Logs::default();
+        logs.set_filter("line 5");
+        // Each line is looked at when it comes; a look at the screen touches the screen's lines only.
+        (0..MOST_LINES as u32 * 2).for_each(|second| logs.push(line(second / 10, Level::Info)));
+        let (shown, all) = logs.matching();
+        assert!(shown < all && all == MOST_LINES);
+        assert!(
+            logs.visible(60)
+                .iter()
+                .all(|line| line.message.starts_with("line 5"))
+        );
+        logs.scroll(1);
+        let before = logs.held().cloned();
+        (0..500).for_each(|_| logs.push(line(3_000, Level::Info)));
+        assert_eq!(logs.held().cloned(), before);
+        assert_eq!(logs.unread(), 0, "none of those is to be shown");
+    }
+
+    #[test]
+    fn times_are_told_to_the_millisecond() {
+        let mut line = line(5, Level::Info);
+        assert_eq!(line.fine_clock(), "00:00:05.5");
+        line.timestamp = "2026-01-01T00:00:05.123456Z".into();
+        assert_eq!(line.fine_clock(), "00:00:05.123");
+        line.timestamp = "é".repeat(30);
+        assert!(!line.fine_clock().is_empty());
+    }
+
+    #[test]
+    fn a_whole_line_can_be_read() {
+        let mut logs = Logs::default();
+        logs.push(Line {
+            message: "task failed  task_id=8  reason=none".into(),
+            request_id: Some("r-1".into()),
+            ..line(1, Level::Error)
+        });
+        let page = logs.page().unwrap();
+        assert_eq!(page.lines[3], "request   r-1");
+        assert_eq!(page.lines[5..], ["task failed", "task_id=8", "reason=none"]);
+        let line = logs.chosen().unwrap();
+        let (instance, message) = line.offsets();
+        assert!(line.whole()[instance..].starts_with("gateway-1"));
+        assert!(line.whole()[message..].starts_with("task failed"));
     }
 
     #[test]

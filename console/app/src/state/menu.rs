@@ -15,6 +15,9 @@ use super::{
 /// How long a fault of the menu lasts, in seconds.
 const FAULT_SECONDS: u64 = 60;
 
+/// Columns of the small picture of a profile.
+const CURVE: usize = 15;
+
 fn item(key: char, text: impl Into<String>, choice: Choice) -> Item {
     Item {
         key,
@@ -39,6 +42,8 @@ impl State {
         let (title, mut items) = match self.view {
             View::Cache => ("Cache".to_owned(), self.cache_items()),
             View::Queue => self.queue_items(),
+            View::Traffic => self.traffic_items(),
+            View::Requests => self.request_items(),
             _ => match self.chosen_instance() {
                 Some(name) => {
                     let items = self.instance_items(&name);
@@ -342,25 +347,22 @@ impl State {
             items.push(item('x', "stop", Choice::Act(Action::StopTraffic)));
         }
         let rate = self.traffic.rate();
-        for (key, profile, text) in [
-            ('t', Profile::Constant, "constant"),
-            ('r', Profile::Ramp, "ramp: from nothing to the rate"),
-            (
-                's',
-                Profile::Spike,
-                "spike: the rate, for a moment much more, the rate again",
-            ),
-            (
-                'b',
-                Profile::Burst,
-                "burst: all at once, then nothing, and again",
-            ),
-            ('k', Profile::Soak, "soak: for long"),
-        ] {
-            let plan = TrafficPlan::new(profile, rate);
+        for (key, profile) in ['t', 'r', 's', 'b', 'k'].into_iter().zip(Profile::ALL) {
+            // The calls and the seed stay as they are: only the course is chosen here.
+            let before = self.traffic.plan();
+            let plan = TrafficPlan {
+                mix: before.mix.clone(),
+                seed: before.seed,
+                ..TrafficPlan::new(profile, rate)
+            };
+            let curve = super::traffic::curve(profile, CURVE);
             items.push(item(
                 key,
-                format!("{text}, {rate}/s"),
+                format!(
+                    "{:<9}{curve} {rate}/s, {}",
+                    profile.name(),
+                    profile.meaning()
+                ),
                 Choice::Act(Action::Traffic(plan)),
             ));
         }

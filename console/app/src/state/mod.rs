@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod balancer;
 pub mod cache;
+pub mod contract;
 pub mod cursor;
 pub mod details;
 pub mod editor;
@@ -21,6 +22,7 @@ pub mod overview;
 pub mod palette;
 pub mod panels;
 pub mod queue;
+pub mod requests;
 pub mod sample;
 pub mod series;
 mod steer;
@@ -43,6 +45,7 @@ use logs::{Line, Logs};
 use marks::{Kind, Marks};
 use overlay::Overlay;
 use overview::Store;
+use requests::Requests;
 use sample::{Counter, Gauge, Lookup, Sample};
 use series::{Charts, Series};
 use traffic::{Notice, Tone, Traffic};
@@ -148,6 +151,7 @@ pub struct State {
     pub logs: Logs,
     pub traffic: Traffic,
     pub details: Details,
+    pub requests: Requests,
     pub marks: Marks,
     /// What latency is held against.
     pub slo: latency::Slo,
@@ -195,6 +199,7 @@ impl Default for State {
             logs: Logs::default(),
             traffic: Traffic::default(),
             details: Details::default(),
+            requests: Requests::default(),
             marks: Marks::default(),
             slo: latency::Slo::default(),
             journal: Journal::default(),
@@ -392,6 +397,7 @@ impl State {
             put.push((Series::TrafficAnswered, seen.rate));
             put.push((Series::TrafficCorrected, seen.p95));
             put.push((Series::TrafficRaw, seen.raw_p95));
+            put.push((Series::TrafficErrors, seen.error_rate));
         }
         for (series, value) in put {
             self.charts.put(series, second, value);
@@ -462,7 +468,12 @@ impl State {
                     question.impact = Some(impact);
                 }
             }
-            Update::Detail { topic, answer } => self.details.put(topic, now, answer),
+            Update::Detail { topic, answer } => {
+                if topic == Topic::Requests {
+                    self.take_requests(answer.as_ref().ok());
+                }
+                self.details.put(topic, now, answer);
+            }
             Update::Traffic(seen) => {
                 if let Some(notice) = self.traffic.heard(seen) {
                     self.notify(notice);
@@ -481,8 +492,9 @@ impl State {
             .map(|entry| entry.action.clone());
         match result {
             Ok(done) => {
-                if done.answer.is_some() {
-                    self.answer = done.answer;
+                if let Some(answer) = done.answer {
+                    let is_call = matches!(what, Some(Action::Call { .. }));
+                    self.answered(answer, is_call);
                 }
                 let undo = match &done.undo {
                     Some(_) => {

@@ -4,7 +4,7 @@ use actions::{Action, Names};
 use crossterm::event::KeyCode;
 
 use super::{
-    Command, State,
+    Command, State, contract,
     overlay::{Overlay, Palette},
     traffic::Notice,
     view::{Panel, View},
@@ -57,13 +57,14 @@ impl State {
             pools: vec!["travel".to_owned(), "exercise".to_owned()],
             queues: self.queues().into_iter().map(|queue| queue.name).collect(),
             keys: self.rows(Panel::Keys),
-            paths: Vec::new(),
+            paths: contract::paths(),
         }
     }
 
     /// What the line may become, the likeliest first.
     pub fn proposals(&self, line: &str) -> Vec<Proposal> {
-        let mut found = Vec::new();
+        // Whole calls come before the words that they begin with.
+        let mut found: Vec<Proposal> = contract::proposals(line).collect();
         let names = self.names();
         let begin = line.rfind([' ', ';']).map_or(0, |space| space + 1);
         for word in actions::complete(line, &names) {
@@ -72,10 +73,13 @@ impl State {
             } else {
                 ""
             };
-            found.push(Proposal {
-                line: format!("{}{word}", &line[..begin]),
-                meaning: meaning.to_owned(),
-            });
+            let proposal = format!("{}{word}", &line[..begin]);
+            if !found.iter().any(|found| found.line == proposal) {
+                found.push(Proposal {
+                    line: proposal,
+                    meaning: meaning.to_owned(),
+                });
+            }
         }
         if !line.contains(' ') {
             let own = COMMANDS

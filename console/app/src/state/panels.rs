@@ -6,6 +6,7 @@ use super::{
     instance::Role,
     intent::Intent,
     overlay::{Overlay, Page},
+    traffic::Notice,
     view::{Panel, View},
 };
 
@@ -22,6 +23,8 @@ impl State {
     pub fn rows(&self, panel: Panel) -> Vec<String> {
         let rows = match panel {
             Panel::Path => self.instance_names(|_| true),
+            Panel::Calls => return keys_of(self.call_rows(), |row| row.kind.name().to_owned()),
+            Panel::Samples => return self.sample_keys(),
             // These are held against the filter as whole rows.
             Panel::Gateways => return keys_of(self.backends(), |row| row.name),
             Panel::Picks => return keys_of(self.picks(), |row| row.key),
@@ -80,6 +83,8 @@ impl State {
             Panel::Keys => super::cache::KEY_COLUMNS,
             Panel::Queues => super::queue::QUEUE_COLUMNS,
             Panel::DeadLetters => super::queue::LETTER_COLUMNS,
+            Panel::Calls => 7,
+            Panel::Samples => super::requests::COLUMNS,
             _ => 0,
         }
     }
@@ -110,7 +115,13 @@ impl State {
             Panel::Percentiles => self.go(View::Latency),
             Panel::Host => self.go(View::System),
             Panel::Log => self.go(View::Logs),
-            Panel::Lines => self.logs.follow_request(),
+            Panel::Lines if self.logs.can_follow() => self.logs.follow_request(),
+            Panel::Lines => self.open_line(),
+            Panel::Plan => self.open_traffic_menu(),
+            Panel::Samples | Panel::Waterfall => match self.page(panel) {
+                Some(page) => self.overlay = Some(Overlay::Text(page)),
+                None => self.notify(Notice::info("there is no request to look into yet")),
+            },
             _ => match self.page(panel) {
                 Some(page) => self.overlay = Some(Overlay::Text(page)),
                 None if !self.expanded => self.intend(Intent::Expand),
@@ -128,7 +139,16 @@ impl State {
             Panel::Queues => self.queue_page(),
             Panel::DeadLetters => self.letter_page(),
             Panel::Processes => self.process_page(),
+            Panel::Samples | Panel::Waterfall => self.request_page(),
             _ => None,
+        }
+    }
+
+    /// The chosen line of the log, whole.
+    pub(super) fn open_line(&mut self) {
+        match self.logs.page() {
+            Some(page) => self.overlay = Some(Overlay::Text(page)),
+            None => self.notify(Notice::info("there is no line to look into yet")),
         }
     }
 
@@ -137,6 +157,7 @@ impl State {
         let panel = self.panel();
         match panel {
             Panel::Log | Panel::Lines => self.logs.chosen_text(),
+            Panel::Samples | Panel::Waterfall => Some(self.page(panel)?.lines.join("\n")),
             _ => {
                 let rows = self.rows(panel);
                 let meant = self.cursor(panel).meant(&rows).join("\n");

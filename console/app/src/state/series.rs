@@ -53,6 +53,8 @@ pub enum Series {
     /// A percentile of the generator's, from the intended start and from the actual one, in seconds.
     TrafficCorrected,
     TrafficRaw,
+    /// Requests per second of the generator's that failed.
+    TrafficErrors,
 }
 
 impl Series {
@@ -82,6 +84,7 @@ impl Series {
             Self::TrafficAnswered => "traffic answered".to_owned(),
             Self::TrafficCorrected => "traffic p95 corrected".to_owned(),
             Self::TrafficRaw => "traffic p95 raw".to_owned(),
+            Self::TrafficErrors => "traffic errors".to_owned(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Series {
             | Self::Lookups(_)
             | Self::Missed
             | Self::TrafficAsked
+            | Self::TrafficErrors
             | Self::TrafficAnswered => "per second",
             Self::Hits | Self::HostCpu | Self::Share(_) => "ratio",
             Self::Cpu(_) | Self::OwnCpu => "cores",

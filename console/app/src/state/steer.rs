@@ -122,6 +122,8 @@ impl State {
             Intent::PageDown => self.step(PAGE),
             Intent::First => self.step(isize::MIN / 2),
             Intent::Last => self.step(isize::MAX / 2),
+            Intent::Left if self.panel() == Panel::Calls => self.change_call_weight(-1),
+            Intent::Right if self.panel() == Panel::Calls => self.change_call_weight(1),
             Intent::Left | Intent::Earlier => self.sight.scrub(1, self.now),
             Intent::Right | Intent::Later => self.sight.scrub(-1, self.now),
             Intent::Open => self.open(),
@@ -138,6 +140,7 @@ impl State {
             Intent::NextMatch => self.logs.seek_match(Direction::Later),
             Intent::PreviousMatch => self.logs.seek_match(Direction::Earlier),
             Intent::Freeze => self.sight.toggle(self.now),
+            Intent::Expand if self.panel() == Panel::Lines => self.open_line(),
             Intent::Expand => self.expanded = !self.expanded,
             Intent::Wider => self.sight.wider(),
             Intent::Narrower => self.sight.narrower(),
@@ -166,6 +169,9 @@ impl State {
             Intent::Slower => self.change_rate(-1),
             Intent::Faster => self.change_rate(1),
             Intent::StopTraffic => self.ask(Action::StopTraffic),
+            Intent::Call => self.begin_call("call GET /"),
+            Intent::WeightUp if self.view == View::Traffic => self.change_call_weight(1),
+            Intent::WeightDown if self.view == View::Traffic => self.change_call_weight(-1),
             Intent::WeightUp => self.change_weight(1),
             Intent::WeightDown => self.change_weight(-1),
             Intent::Undo => match self.journal.take_undo() {
@@ -182,6 +188,9 @@ impl State {
                     |logs| logs.seek_error(Direction::Earlier),
                     "no earlier error",
                 );
+            }
+            Intent::NextOfRequest | Intent::PreviousOfRequest if self.view == View::Requests => {
+                self.follow_sample();
             }
             Intent::NextOfRequest => self.seek(
                 |logs| logs.seek_request(Direction::Later),
@@ -244,6 +253,7 @@ impl State {
         match &action {
             Action::Traffic(plan) => self.traffic.start(plan.clone()),
             Action::TrafficRate(rate) => self.traffic.set_rate(*rate),
+            Action::TrafficMix(mix) if self.traffic.is_on() => self.traffic.set_mix(mix.clone()),
             Action::StopTraffic | Action::StopEverything => self.traffic.stop(),
             _ => self.notify(Notice::busy(format!("{action} …"))),
         }

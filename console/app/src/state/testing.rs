@@ -1,5 +1,7 @@
 //! Labs for tests: the same numbers every time.
 
+pub mod trace;
+
 use std::time::Duration;
 
 use actions::Action;

@@ -170,7 +170,7 @@ fn view(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         View::Traffic => traffic::view(canvas, area),
         View::Requests => requests::view(canvas, area),
         View::System => system::view(canvas, area),
-        View::Logs => panel(canvas, Panel::Lines, area),
+        View::Logs => logs::view(canvas, area),
     }
 }
 

@@ -247,3 +247,5 @@ fn the_presenter_has_large_numbers_and_shows_the_keys() {
     );
     insta::assert_snapshot!("presenter_120x40", screen);
 }
+
+mod trace;

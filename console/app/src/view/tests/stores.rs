@@ -58,10 +58,7 @@ fn stores_in_ascii_and_without_colour() {
         let screen = text(&buffer(&state, &plain, 120, 40));
         assert!(screen.is_ascii(), "{screen}");
         insta::assert_snapshot!(format!("{}_ascii_120x40", view.name()), screen);
-        let grey = Look {
-            theme: Theme::new(Depth::Monochrome),
-            ascii: false,
-        };
+        let grey = Look::new(Scheme::Mono, Depth::Monochrome, false);
         let cells = buffer(&state, &grey, 120, 40);
         for cell in &cells.content {
             assert_eq!(cell.fg, ratatui::style::Color::Reset);
