@@ -168,7 +168,11 @@ impl Console {
                     self.state.log(line);
                     self.later();
                 }
-                Event::Tick => self.later(),
+                Event::Tick => {
+                    let usage = kit::process::usage();
+                    self.state.used(usage.cpu_seconds, usage.resident_bytes);
+                    self.later();
+                }
             }
             self.drain(wire);
             for command in self.state.take_commands() {

@@ -13,8 +13,12 @@ use crate::state::{Update, details::Topic};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Keys, letters and requests asked for at a time.
-const MOST: usize = 500;
+/// Keys asked for at a time, and how often more are asked for when few begin as wanted.
+const MOST_KEYS: usize = 500;
+const MOST_PAGES: usize = 4;
+
+/// Dead letters asked for: as many as the queue service shows at a time.
+const MOST_LETTERS: usize = 100;
 
 /// Asks until it is cancelled from outside.
 pub async fn watch(
@@ -69,20 +73,39 @@ async fn ask(client: &reqwest::Client, lab: &Lab, topic: &Topic) -> Result<Value
         Topic::Balancing => of_balancers(client, lab, "/admin/balancing").await,
         Topic::Picks => of_balancers(client, lab, "/admin/explain?limit=20").await,
         Topic::Requests => of_balancers(client, lab, "/admin/requests?limit=100").await,
-        Topic::Keys(prefix) => {
-            let prefix = escaped(prefix);
-            get(
-                client,
-                &format!("{cache}/entries?prefix={prefix}&limit={MOST}"),
-            )
-            .await
-        }
+        Topic::Keys(prefix) => keys(client, cache, &escaped(prefix)).await,
         Topic::Queues => get(client, &format!("{queue}/queues")).await,
         Topic::DeadLetters(name) => {
             let name = escaped(name);
-            get(client, &format!("{queue}/queues/{name}/dead?limit={MOST}")).await
+            get(
+                client,
+                &format!("{queue}/queues/{name}/dead?limit={MOST_LETTERS}"),
+            )
+            .await
         }
     }
+}
+
+/// Keys that begin so: pages are put together until there are enough, or none is left.
+async fn keys(client: &reqwest::Client, cache: &str, prefix: &str) -> Result<Value, String> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..MOST_PAGES {
+        let limit = MOST_KEYS - found.len();
+        let url = format!("{cache}/entries?prefix={prefix}&limit={limit}{cursor}");
+        let mut page = get(client, &url).await?;
+        if let Some(entries) = page.get_mut("entries").and_then(Value::as_array_mut) {
+            found.append(entries);
+        }
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", escaped(next)),
+            None => return Ok(json!({"entries": found, "cursor": null})),
+        }
+        if found.len() >= MOST_KEYS {
+            break;
+        }
+    }
+    Ok(json!({"entries": found, "cursor": "more"}))
 }
 
 /// An object with the answer of every balancer under its name.

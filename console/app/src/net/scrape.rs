@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc},
     time::{MissedTickBehavior, interval},
@@ -29,8 +30,19 @@ struct Wire {
     #[serde(default)]
     checks: BTreeMap<String, bool>,
     #[serde(default)]
-    faults: Vec<serde::de::IgnoredAny>,
+    faults: Vec<Value>,
+    version: Option<String>,
+    pid: Option<u64>,
+    log_level: Option<String>,
+    uptime_seconds: Option<u64>,
+    #[serde(default)]
+    levers: BTreeMap<String, Value>,
+    #[serde(default)]
+    safeguards_off: Vec<Value>,
 }
+
+/// Faults, levers and safeguards of one instance that are looked at.
+const MOST_TOLD: usize = 32;
 
 /// Reads until it is cancelled from outside. One reading at a time: a slow answer delays the next question.
 /// `look` asks for a reading out of turn: somebody has reason to think that the instance died.
@@ -94,7 +106,50 @@ async fn info(client: &reqwest::Client, admin: &str) -> Result<Info, Reason> {
             .map(|(name, ok)| (short(name), ok))
             .collect(),
         faults: wire.faults.len(),
+        faults_told: wire.faults.iter().take(MOST_TOLD).map(told).collect(),
+        version: wire.version.map(short),
+        pid: wire.pid,
+        log_level: wire.log_level.map(short),
+        uptime_seconds: wire.uptime_seconds,
+        levers: wire
+            .levers
+            .into_iter()
+            .take(MOST_TOLD)
+            .map(|(name, value)| (short(name), short(plain(&value))))
+            .collect(),
+        safeguards_off: wire
+            .safeguards_off
+            .iter()
+            .take(MOST_TOLD)
+            .map(|value| short(plain(value)))
+            .collect(),
     })
+}
+
+/// A fault in words, and the seconds it has left.
+fn told(fault: &Value) -> (String, Option<u64>) {
+    let left = fault["expires_in_seconds"].as_u64();
+    let fields = fault.as_object().into_iter().flatten();
+    let idle = |value: &Value| {
+        value.is_null() || value.as_f64() == Some(0.0) || value.as_bool() == Some(false)
+    };
+    let words: Vec<String> = fields
+        .filter(|(name, value)| *name != "expires_in_seconds" && !idle(value))
+        .map(|(name, value)| match value {
+            Value::Bool(true) => name.clone(),
+            value => format!("{name}={}", plain(value)),
+        })
+        .collect();
+    let text = printable(&words.join(" ")).chars().take(80).collect();
+    (text, left)
+}
+
+/// A value without quotes.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 pub(super) async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, Reason> {

@@ -152,6 +152,17 @@ pub struct Info {
     pub ready: Option<bool>,
     pub checks: BTreeMap<String, bool>,
     pub faults: usize,
+    /// The faults in words, with the seconds they have left.
+    pub faults_told: Vec<(String, Option<u64>)>,
+    pub version: Option<String>,
+    pub pid: Option<u64>,
+    pub log_level: Option<String>,
+    /// When it was asked.
+    pub uptime_seconds: Option<u64>,
+    /// How the levers of its own stand.
+    pub levers: Vec<(String, String)>,
+    /// Protections that were switched off.
+    pub safeguards_off: Vec<String>,
 }
 
 /// An unbroken run of failures.
@@ -301,6 +312,11 @@ impl Instance {
             Some((_, status)) => status.clone(),
             None => Status::Starting,
         }
+    }
+
+    /// What it has been, from when on; the newest last.
+    pub fn lives(&self) -> impl DoubleEndedIterator<Item = &(Moment, Status)> {
+        self.lives.iter()
     }
 
     /// Since when it is what it is.

@@ -19,7 +19,7 @@ use super::{
 pub const COLUMNS: usize = 8;
 
 /// What it is held against unless told otherwise, in seconds.
-const THRESHOLD: f64 = 0.1;
+const THRESHOLD: f64 = 0.25;
 
 /// Fewer samples do not make a percentile to judge by.
 const LEAST_SAMPLES: u64 = 20;

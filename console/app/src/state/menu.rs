@@ -257,7 +257,7 @@ impl State {
             item(
                 'p',
                 "flush a prefix …",
-                Choice::Type("flush prefix=".to_owned()),
+                Choice::Type(format!("flush prefix={}", self.key_prefix())),
             ),
             item(
                 'f',

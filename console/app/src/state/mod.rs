@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod balancer;
+pub mod cache;
 pub mod cursor;
 pub mod details;
 pub mod editor;
@@ -19,9 +20,11 @@ pub mod overlay;
 pub mod overview;
 pub mod palette;
 pub mod panels;
+pub mod queue;
 pub mod sample;
 pub mod series;
 mod steer;
+pub mod system;
 pub mod traffic;
 pub mod view;
 
@@ -64,6 +67,8 @@ pub enum Update {
     Topology {
         public_url: String,
         places: Vec<Place>,
+        /// Whether it refuses every lever.
+        read_only: bool,
     },
     /// The topology cannot be read; what was known stays.
     TopologyLost(String),
@@ -173,6 +178,8 @@ pub struct State {
     notice: Option<(Moment, Notice)>,
     charted_until: Moment,
     stores: BTreeMap<&'static str, bool>,
+    /// What this console uses.
+    own: system::Own,
     /// The wall clock at the start, for the journal.
     started: DateTime<Utc>,
 }
@@ -210,6 +217,7 @@ impl Default for State {
             notice: None,
             charted_until: Moment::ZERO,
             stores: BTreeMap::new(),
+            own: system::Own::default(),
             started: DateTime::UNIX_EPOCH,
         }
     }
@@ -368,6 +376,8 @@ impl State {
         let host = self.host();
         let queues = self.queues();
         let depth = self.queue_total().depth;
+        self.chart_cache(&mut put);
+        self.chart_machine(&mut put);
         self.sight = sight;
         put.push((Series::HostCpu, host.cpu));
         put.push((Series::Depth, depth));
@@ -415,7 +425,13 @@ impl State {
     pub fn apply(&mut self, update: Update) {
         let now = self.now;
         match update {
-            Update::Topology { public_url, places } => {
+            Update::Topology {
+                public_url,
+                places,
+                read_only,
+            } => {
+                // Who was told to only look goes on only looking.
+                self.read_only |= read_only;
                 self.topology_problem = None;
                 self.public_url = Some(public_url);
                 self.place(places);

@@ -21,12 +21,15 @@ impl State {
     /// The keys of a panel's rows as they are on show: filtered and ordered.
     pub fn rows(&self, panel: Panel) -> Vec<String> {
         let rows = match panel {
-            Panel::Path | Panel::Processes => self.instance_names(|_| true),
+            Panel::Path => self.instance_names(|_| true),
             // These are held against the filter as whole rows.
-            Panel::Gateways => return self.backends().into_iter().map(|row| row.name).collect(),
-            Panel::Picks => return self.picks().into_iter().map(|row| row.key).collect(),
-            Panel::Routes => return self.routes().into_iter().map(|row| row.route).collect(),
-            Panel::Queues => self.queues().into_iter().map(|queue| queue.name).collect(),
+            Panel::Gateways => return keys_of(self.backends(), |row| row.name),
+            Panel::Picks => return keys_of(self.picks(), |row| row.key),
+            Panel::Routes => return keys_of(self.routes(), |row| row.route),
+            Panel::Processes => return keys_of(self.processes(), |process| process.name),
+            Panel::Keys => return keys_of(self.keys().keys, |key| key.key),
+            Panel::Queues => return keys_of(self.queue_figures(), |figures| figures.queue.name),
+            Panel::DeadLetters => return keys_of(self.dead_letters(), |letter| letter.position),
             _ => Vec::new(),
         };
         let filter = self
@@ -56,11 +59,6 @@ impl State {
         self.cursor(panel).chosen(&rows).map(str::to_owned)
     }
 
-    /// What the cache's keys on show begin with.
-    pub fn key_prefix(&self) -> String {
-        String::new()
-    }
-
     /// Orders the panel's rows by the next of its columns, and after the last in its own order again.
     pub(super) fn sort_by_next(&mut self) {
         let panel = self.panel();
@@ -76,9 +74,12 @@ impl State {
     /// How many columns a panel's rows can be ordered by.
     fn sortable(panel: Panel) -> usize {
         match panel {
-            Panel::Processes => 4,
             Panel::Gateways => super::balancer::COLUMNS,
             Panel::Routes => super::latency::COLUMNS,
+            Panel::Processes => super::system::PROCESS_COLUMNS,
+            Panel::Keys => super::cache::KEY_COLUMNS,
+            Panel::Queues => super::queue::QUEUE_COLUMNS,
+            Panel::DeadLetters => super::queue::LETTER_COLUMNS,
             _ => 0,
         }
     }
@@ -110,20 +111,11 @@ impl State {
             Panel::Host => self.go(View::System),
             Panel::Log => self.go(View::Logs),
             Panel::Lines => self.logs.follow_request(),
-            Panel::Gateways | Panel::Picks => {
-                if let Some(page) = self.page(panel) {
-                    self.overlay = Some(Overlay::Text(page));
-                }
-            }
-            _ => {
-                if self.expanded {
-                    if let Some(page) = self.page(panel) {
-                        self.overlay = Some(Overlay::Text(page));
-                    }
-                } else {
-                    self.intend(Intent::Expand);
-                }
-            }
+            _ => match self.page(panel) {
+                Some(page) => self.overlay = Some(Overlay::Text(page)),
+                None if !self.expanded => self.intend(Intent::Expand),
+                None => {}
+            },
         }
     }
 
@@ -132,6 +124,10 @@ impl State {
         match panel {
             Panel::Gateways => self.backend_page(&self.chosen(panel)?),
             Panel::Picks => self.pick_page(&self.chosen(panel)?),
+            Panel::Keys => self.key_page(),
+            Panel::Queues => self.queue_page(),
+            Panel::DeadLetters => self.letter_page(),
+            Panel::Processes => self.process_page(),
             _ => None,
         }
     }
@@ -148,4 +144,8 @@ impl State {
             }
         }
     }
+}
+
+fn keys_of<T>(rows: Vec<T>, key: impl Fn(T) -> String) -> Vec<String> {
+    rows.into_iter().map(key).collect()
 }

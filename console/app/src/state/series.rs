@@ -23,6 +23,15 @@ pub enum Series {
     /// Of each second's look-ups, 0 to 1.
     Hits,
     HostCpu,
+    /// Bytes.
+    HostMemory,
+    /// The console's own use: of one core, and bytes.
+    OwnCpu,
+    OwnMemory,
+    /// Look-ups of the gateways per second, by how they ended.
+    Lookups(super::sample::Lookup),
+    /// Misses per second, all causes together.
+    Missed,
     /// Percentiles of each second at the front door, in seconds.
     P50,
     P95,
@@ -54,6 +63,11 @@ impl Series {
             Self::Errors => "errors".to_owned(),
             Self::Hits => "cache hits".to_owned(),
             Self::HostCpu => "machine cpu".to_owned(),
+            Self::HostMemory => "machine memory".to_owned(),
+            Self::OwnCpu => "cpu of this console".to_owned(),
+            Self::OwnMemory => "memory of this console".to_owned(),
+            Self::Lookups(lookup) => format!("cache look-ups: {}", lookup.name()),
+            Self::Missed => "cache misses".to_owned(),
             Self::P50 => "p50".to_owned(),
             Self::P95 => "p95".to_owned(),
             Self::P99 => "p99".to_owned(),
@@ -77,11 +91,13 @@ impl Series {
             | Self::Errors
             | Self::QueueSent(_)
             | Self::QueueAcknowledged(_)
+            | Self::Lookups(_)
+            | Self::Missed
             | Self::TrafficAsked
             | Self::TrafficAnswered => "per second",
             Self::Hits | Self::HostCpu | Self::Share(_) => "ratio",
-            Self::Cpu(_) => "cores",
-            Self::Memory(_) => "bytes",
+            Self::Cpu(_) | Self::OwnCpu => "cores",
+            Self::Memory(_) | Self::HostMemory | Self::OwnMemory => "bytes",
             Self::Depth | Self::QueueDepth(_) => "messages",
             Self::P50 | Self::P95 | Self::P99 | Self::TrafficCorrected | Self::TrafficRaw => {
                 "seconds"

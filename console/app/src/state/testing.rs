@@ -14,6 +14,7 @@ use super::{
 
 pub mod balancer;
 pub mod latency;
+pub mod stores;
 
 const LAB: [(&str, u16); 10] = [
     ("balancer", 1),
@@ -32,7 +33,7 @@ pub fn at(seconds: u64) -> Moment {
     Duration::from_secs(seconds)
 }
 
-fn places() -> Vec<Place> {
+pub fn places() -> Vec<Place> {
     let mut port = 8100;
     let mut places = Vec::new();
     for (role, count) in LAB {
@@ -58,6 +59,7 @@ pub fn starting() -> State {
     state.apply(Update::Topology {
         public_url: "http://127.0.0.1:8000".into(),
         places: places(),
+        read_only: false,
     });
     state.tick(at(2));
     state
@@ -359,6 +361,7 @@ pub fn degraded() -> State {
     state.apply(Update::Topology {
         public_url: "http://127.0.0.1:8000".into(),
         places: again,
+        read_only: false,
     });
     let travel = places().into_iter().find(|p| p.name == "travel-2");
     state.apply(Update::Info {
@@ -378,7 +381,7 @@ pub fn degraded() -> State {
                 instance: Some(name.into()),
                 ready: Some(false),
                 checks: [("redis".to_owned(), false)].into(),
-                faults: 0,
+                ..Info::default()
             },
         });
     }

@@ -7,6 +7,7 @@ mod big;
 mod cache;
 mod canvas;
 mod chart;
+mod figures;
 mod footer;
 pub mod format;
 mod header;

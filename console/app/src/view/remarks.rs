@@ -79,15 +79,50 @@ pub fn of_role(state: &State, role: &Role, members: &[&Instance]) -> Remark {
                 .map(|percentiles| percentiles.p95)
                 .reduce(f64::max);
             let p95 = format!("p95 {}", format::latency(slowest));
-            match gauge(Gauge::OutboxPending) {
-                Some(pending) if pending > 0.0 => Remark::Text {
+            let groups = groups(state, members);
+            // Who shares a table tells of the same events.
+            let pending = members
+                .iter()
+                .filter_map(|i| i.gauge(&Gauge::OutboxPending, now))
+                .reduce(f64::max);
+            match pending {
+                Some(pending) if pending > 0.0 => {
+                    let oldest = members
+                        .iter()
+                        .filter_map(|i| i.gauge(&Gauge::OutboxOldestAge, now))
+                        .filter(|age| *age >= 0.5)
+                        .reduce(f64::max)
+                        .map_or_else(String::new, |age| format!(" {}", format::age(Some(age))));
+                    let pending = format::count(Some(pending));
+                    Remark::Text {
+                        tiny: p95.clone(),
+                        short: format!("{p95} +{pending} out{oldest}"),
+                        long: format!("{p95} · {pending} in the outbox{oldest}{groups}"),
+                    }
+                }
+                _ => Remark::Text {
                     tiny: p95.clone(),
-                    short: format!("{p95} +{} out", format::count(Some(pending))),
-                    long: format!("{p95} · {} in the outbox", format::count(Some(pending))),
+                    long: format!("{p95}{groups}"),
+                    short: p95,
                 },
-                _ => Remark::text(p95),
             }
         }
+    }
+}
+
+/// How many writes were committed together on average, where writes are committed in groups.
+fn groups(state: &State, members: &[&Instance]) -> String {
+    let grown = |counter: Counter| {
+        members
+            .iter()
+            .filter_map(|i| i.grown(&counter, state.lens()))
+            .reduce(|a, b| a + b)
+    };
+    match (grown(Counter::CommitWrites), grown(Counter::CommitGroups)) {
+        (Some(writes), Some(groups)) if groups > 0.0 => {
+            format!(" · {:.1} writes a commit", writes / groups)
+        }
+        _ => String::new(),
     }
 }
 

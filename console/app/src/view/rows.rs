@@ -96,7 +96,13 @@ pub fn rows(state: &State, detail: Detail, theme: &Theme) -> Vec<Row> {
             &Gauge::PostgresUp,
             theme,
         ));
-        rows.push(of_store(state, " ╰─ ", "Redis", &Gauge::RedisUp, theme));
+        if state.queue_has_own_store() {
+            rows.push(of_store(state, " ├─ ", "Redis", &Gauge::RedisUp, theme));
+            let gauge = &Gauge::QueueRedisUp;
+            rows.push(of_store(state, " ╰─ ", "queue's Redis", gauge, theme));
+        } else {
+            rows.push(of_store(state, " ╰─ ", "Redis", &Gauge::RedisUp, theme));
+        }
     }
     rows
 }
@@ -324,17 +330,23 @@ fn of_store(state: &State, tree: &'static str, name: &str, gauge: &Gauge, theme:
     }
 }
 
-/// PostgreSQL and Redis in one row.
+/// PostgreSQL and Redis in one row, the queue's own one with them.
 fn both_stores(state: &State, tree: &'static str, theme: &Theme) -> Row {
     let postgres = state.store(&Gauge::PostgresUp);
     let redis = state.store(&Gauge::RedisUp);
-    let mark = match (postgres, redis) {
-        (Store::Away { .. }, _) => status::of_store(postgres, theme),
-        (_, Store::Away { .. }) => status::of_store(redis, theme),
-        (Store::Unknown, _) => status::of_store(postgres, theme),
+    let queue = state.store(&Gauge::QueueRedisUp);
+    let mark = match (postgres, redis, queue) {
+        (Store::Away { .. }, ..) => status::of_store(postgres, theme),
+        (_, Store::Away { .. }, _) => status::of_store(redis, theme),
+        (.., Store::Away { .. }) => status::of_store(queue, theme),
+        (Store::Unknown, ..) => status::of_store(postgres, theme),
         _ => status::of_store(redis, theme),
     };
     let word = |store: Store| status::of_store(store, theme).word;
+    let own = |name: &str| match queue {
+        Store::Unknown => String::new(),
+        known => format!("{name} {}", word(known)),
+    };
     Row {
         tree,
         name: "stores".into(),
@@ -348,8 +360,18 @@ fn both_stores(state: &State, tree: &'static str, theme: &Theme) -> Row {
         faults: 0,
         remark: Remark::Text {
             tiny: format!("pg {} redis {}", word(postgres), word(redis)),
-            short: format!("pg {} redis {}", word(postgres), word(redis)),
-            long: format!("PostgreSQL {} · Redis {}", word(postgres), word(redis)),
+            short: format!(
+                "pg {} redis {}{}",
+                word(postgres),
+                word(redis),
+                own(" queue")
+            ),
+            long: format!(
+                "PostgreSQL {} · Redis {}{}",
+                word(postgres),
+                word(redis),
+                own(" · queue's Redis")
+            ),
         },
     }
 }

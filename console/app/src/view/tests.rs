@@ -20,6 +20,7 @@ use crate::state::{
 
 mod balancer;
 mod latency;
+mod stores;
 
 fn look() -> Look {
     Look::new(Scheme::Dark, Depth::Indexed, false)
