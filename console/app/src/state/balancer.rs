@@ -266,11 +266,9 @@ impl State {
             told = true;
             let number = |name: &str| upstream.get(name).and_then(Value::as_f64);
             sum(&mut row.in_flight, number("in_flight"));
-            let slower = |a: Option<f64>, b: Option<f64>| match (a, b) {
-                (Some(a), Some(b)) => Some(a.max(b)),
-                (a, b) => a.or(b),
-            };
-            row.ewma = slower(row.ewma, number("ewma_ms").map(|ms| ms / 1e3));
+            // Where balancers disagree, the slower one counts.
+            let ewma = number("ewma_ms").map(|ms| ms / 1e3);
+            row.ewma = row.ewma.into_iter().chain(ewma).reduce(f64::max);
             row.weight = row.weight.or(number("weight"));
             row.effective_weight = row.effective_weight.or(number("effective_weight"));
             promised.extend(number("expected_share"));

@@ -142,14 +142,11 @@ fn rows(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
 
 /// State, since when and why, in one line.
 fn because(row: &Backend) -> String {
-    let mut text = format!("{} {}", row.name, row.word());
-    if let Some(since) = row.since {
-        text += &format!(" since {}", age(since.max(0.0) as u64));
-    }
-    if !row.reason.is_empty() {
-        text += &format!(": {}", row.reason);
-    }
-    text
+    let since = row.since.map_or_else(String::new, |since| {
+        format!(" since {}", age(since.max(0.0) as u64))
+    });
+    let colon = if row.reason.is_empty() { "" } else { ": " };
+    format!("{} {}{since}{colon}{}", row.name, row.word(), row.reason)
 }
 
 fn summary(balance: &Balance, theme: &Theme) -> Line<'static> {
