@@ -93,6 +93,7 @@ impl Console {
         if let Some(window) = &options.settings.window {
             state.sight.choose(window);
         }
+        state.mouse = options.settings.mouse;
         Self {
             started: Instant::now(),
             state,
@@ -111,6 +112,9 @@ impl Console {
         wire: &mut Wire,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
+        if self.state.mouse {
+            screen.mouse(true)?;
+        }
         let mut input = EventStream::new();
         let mut signals = Signals::new()?;
         let mut ticks = interval(Duration::from_secs(1));

@@ -134,7 +134,7 @@ pub fn json(state: &State, account: &Account) -> Value {
         "target": state.public_url,
         "from": clock(account.from),
         "to": clock(account.to),
-        "window": lens::name_of(account.to - account.from),
+        "window": lens::name_of(state.sight.window()),
         "traffic": state.traffic.is_on().then(|| state.traffic.plan_line()),
         "now": now(state),
         "series": series,

@@ -60,6 +60,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
 }
 
 /// The keys and what they do, by chapter, as help and README print them.
+#[must_use]
 pub fn keys() -> Vec<(&'static str, Vec<(String, &'static str)>)> {
     let keymap = keys::Keymap::default();
     keys::CHAPTERS

@@ -69,7 +69,7 @@ impl Options {
     /// A console for this lab, all else by the environment.
     #[must_use]
     pub fn new(topology: TopologySource) -> Self {
-        let allow_remote = matches!(topology, TopologySource::Dns(_));
+        let allow_remote = !matches!(topology, TopologySource::Path(_));
         Self {
             topology,
             secrets: Secrets::None,

@@ -132,6 +132,7 @@ impl fmt::Display for Limit {
 
 impl Limit {
     /// What breaks it now, in words. What is not known breaks nothing.
+    #[must_use]
     pub fn broken(self, state: &State) -> Option<String> {
         let latency = state.latency().all;
         let over = |value: Option<f64>, limit: f64, text: &dyn Fn(f64) -> String| {
@@ -333,7 +334,7 @@ fn tell(state: &State, watch: &Watch, look: &Look, out: &mut dyn Write) -> io::R
                 state.instances.len(),
             );
             for alert in state.alerts() {
-                line += &format!("; {}", alert.text);
+                line.extend(["; ", &alert.text]);
             }
             writeln!(out, "{}", plain(&line, look))
         }

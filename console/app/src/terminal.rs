@@ -145,6 +145,10 @@ impl Screen {
     }
 
     /// Hands a text to the terminal's clipboard, also over ssh (OSC 52).
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has the screen may write to it"
+    )]
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
         let mut bytes = Vec::new();
         let copy = crossterm::clipboard::CopyToClipboard::to_clipboard_from(text);
@@ -154,6 +158,10 @@ impl Screen {
     }
 
     /// The mouse for us, or for the terminal's own selection.
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has the screen may write to it"
+    )]
     pub fn mouse(&mut self, on: bool) -> io::Result<()> {
         MOUSE.store(on, Ordering::SeqCst);
         let mut bytes = Vec::new();

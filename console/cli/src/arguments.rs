@@ -120,6 +120,9 @@ pub struct Up {
     /// The address of the public port; everything else stays on loopback.
     #[arg(long, default_value = "127.0.0.1")]
     pub address: IpAddr,
+    /// Refuse every lever (drain, faults, flush, scale, ...), whoever pulls it: a lab to be looked at.
+    #[arg(long, env = "RECARGA_READ_ONLY")]
+    pub read_only: bool,
     /// Use this PostgreSQL (15 or newer) instead of a private one.
     #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
@@ -184,10 +187,13 @@ pub struct Console {
     /// Find the services by DNS, as in containers, instead of through the lab's folder.
     #[arg(long)]
     pub dns: bool,
-    /// With --dns: what the operator's levers need.
+    /// Learn where everything is from here instead: a supervisor's `/admin/topology` (`recarga status` says where that is).
+    #[arg(long, value_name = "URL", conflicts_with = "dns")]
+    pub topology: Option<String>,
+    /// With --dns or --topology: what the operator's levers need.
     #[arg(long, env = "RECARGA_OPERATOR_PASSWORD", hide_env_values = true)]
     pub operator_password: Option<String>,
-    /// With --dns: what the admin surfaces ask of whoever pulls a lever.
+    /// With --dns or --topology: what the admin surfaces ask of whoever pulls a lever.
     #[arg(long, env = "RECARGA_OPERATOR_TOKEN", hide_env_values = true)]
     pub operator_token: Option<String>,
     /// Only look: no secret is read, every action is refused.

@@ -24,6 +24,7 @@ mod running;
 mod scratch;
 pub mod store;
 mod supervisor;
+mod surface;
 mod up;
 
 pub use account::Account;

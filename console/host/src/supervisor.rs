@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use kit::{
     Topology,
     topology::{Instance, State, Store},
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     rewire: Option<Rewire>,
     urls: OnceLock<StoreUrls>,
     topology: Mutex<Topology>,
+    /// Since when each process is in its state.
+    since: Mutex<BTreeMap<String, DateTime<Utc>>>,
     ports: Mutex<Ports>,
     keepers: tokio::sync::Mutex<BTreeMap<String, Keeper>>,
     /// Held while instances are added, taken out or restarted: one change at a time.
@@ -100,6 +103,14 @@ impl Inner {
                 format!("topology:{}#{other}", topology.display()),
             ));
         }
+        if self
+            .topology
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read_only
+        {
+            variables.push(("RECARGA_READ_ONLY".to_owned(), "true".to_owned()));
+        }
         if role == Role::Gateway {
             variables.push((
                 "RECARGA_SIGNING_KEY".to_owned(),
@@ -130,10 +141,34 @@ impl Inner {
         let mut topology = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
         let before = topology.clone();
         change(&mut topology);
+        self.note(&before, &topology);
         if *topology != before
             && let Err(error) = topology.store(&self.layout.topology())
         {
             self.events.send(UpEvent::Warning(error.to_string()));
+        }
+    }
+
+    /// Notes when the processes changed whose state or number did.
+    fn note(&self, before: &Topology, now: &Topology) {
+        let of_instances = |topology: &Topology| {
+            let instances = topology.instances.iter();
+            instances
+                .map(|it| (it.name.clone(), (Some(it.state), it.pid)))
+                .chain(
+                    topology
+                        .stores
+                        .iter()
+                        .map(|it| (it.kind.clone(), (None, it.pid))),
+                )
+                .collect::<BTreeMap<_, _>>()
+        };
+        let before = of_instances(before);
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, state) in of_instances(now) {
+            if before.get(&name) != Some(&state) {
+                since.insert(name, Utc::now());
+            }
         }
     }
 
@@ -199,6 +234,7 @@ impl Supervisor {
                 rewire,
                 urls: OnceLock::new(),
                 topology: Mutex::new(topology),
+                since: Mutex::default(),
                 ports: Mutex::new(ports),
                 keepers: tokio::sync::Mutex::default(),
                 changing: tokio::sync::Mutex::default(),
@@ -215,6 +251,18 @@ impl Supervisor {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Since when a process is in its state.
+    pub(crate) fn since(&self, name: &str) -> Option<DateTime<Utc>> {
+        let since = self.inner.since.lock();
+        let since = since.unwrap_or_else(PoisonError::into_inner);
+        since.get(name).copied()
+    }
+
+    pub(crate) fn set_surface(&self, url: String) {
+        self.inner
+            .change(|topology| topology.supervisor_url = Some(url));
     }
 
     pub(crate) fn ports(&self) -> std::sync::MutexGuard<'_, Ports> {
@@ -395,6 +443,7 @@ impl Supervisor {
     pub(crate) fn forget(&self) {
         self.inner.change(|topology| {
             topology.supervisor_pid = None;
+            topology.supervisor_url = None;
             topology.stores.clear();
             topology.instances.clear();
         });

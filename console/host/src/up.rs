@@ -26,6 +26,7 @@ use crate::{
     roles::{self, Count},
     store::{self, Cluster, Fsync, Server, postgres::DATABASE, redis},
     supervisor::{StoreUrls, Supervisor},
+    surface::Surface,
 };
 
 /// What kind of lab, and where.
@@ -48,6 +49,8 @@ pub struct Options {
     pub plan: seed::Plan,
     /// Changes what services are told; a lab is wired as usual without it.
     pub rewire: Option<Rewire>,
+    /// Refuse every lever of the lab, whoever pulls it.
+    pub read_only: bool,
 }
 
 /// A lab that runs in this process's care.
@@ -58,6 +61,7 @@ pub struct Lab {
     secrets: Secrets,
     events: Events,
     control: Option<AbortHandle>,
+    surface: Option<AbortHandle>,
     _lock: Lock,
 }
 
@@ -88,7 +92,7 @@ pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Re
         options.program.clone(),
         events.clone(),
         ports,
-        empty_topology(),
+        empty_topology(options.read_only),
         options.rewire.clone(),
     )?;
     let mut lab = Lab {
@@ -97,6 +101,7 @@ pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Re
         secrets,
         events,
         control: None,
+        surface: None,
         _lock: lock,
     };
     let started = tokio::select! {
@@ -118,7 +123,7 @@ pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Re
     }
 }
 
-fn empty_topology() -> Topology {
+fn empty_topology(read_only: bool) -> Topology {
     Topology {
         version: VERSION,
         public_url: String::new(),
@@ -126,6 +131,8 @@ fn empty_topology() -> Topology {
         queue_url: String::new(),
         worker_url: String::new(),
         supervisor_pid: Some(std::process::id()),
+        supervisor_url: None,
+        read_only,
         stores: Vec::new(),
         instances: Vec::new(),
     }
@@ -160,6 +167,8 @@ impl Lab {
         let control = Control::listen(&self.layout, &self.secrets).await?;
         let serving = control.serve(self.supervisor.clone(), shutdown.clone());
         self.control = Some(tokio::spawn(serving).abort_handle());
+        let surface = Surface::listen(&self.supervisor, &self.secrets).await?;
+        self.surface = Some(tokio::spawn(surface.serve()).abort_handle());
 
         let urls = self.start_stores(&options).await?;
         self.supervisor.ports().save()?;
@@ -377,8 +386,8 @@ impl Lab {
         self.events.send(UpEvent::Down {
             took: began.elapsed(),
         });
-        if let Some(control) = self.control {
-            control.abort();
+        for serving in [self.control, self.surface].into_iter().flatten() {
+            serving.abort();
         }
     }
 }

@@ -254,6 +254,7 @@ async fn start(
             scale: seed::Scale::Town,
             seed: 1,
         },
+        read_only: false,
         rewire: Some(board.rewire(environment.collect())),
     };
     match host::up(lab, Events::ignore(), shutdown.clone()).await? {

@@ -70,6 +70,8 @@ impl Lab {
             queue_url: url.clone(),
             worker_url: url,
             supervisor_pid: None,
+            supervisor_url: None,
+            read_only: false,
             stores: Vec::new(),
             instances: instances.iter().map(instance).collect(),
         };

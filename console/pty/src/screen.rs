@@ -31,6 +31,8 @@ impl Callbacks for Modes {
                     self.open.remove(number);
                 }
             }
+            // The underline's own colour is given back in every frame, and not every terminal knows that it has one.
+            (None, 'm') if parameters == [[59]] => {}
             _ => self
                 .untoward
                 .push(format!("{first:?} {parameters:?} {last:?}")),

@@ -20,6 +20,12 @@ pub struct Topology {
     pub queue_url: String,
     pub worker_url: String,
     pub supervisor_pid: Option<u32>,
+    /// Where the processes themselves are steered, such as `http://127.0.0.1:20917`; nowhere in a lab of containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor_url: Option<String>,
+    /// Whether every lever is refused.
+    #[serde(default)]
+    pub read_only: bool,
     pub stores: Vec<Store>,
     pub instances: Vec<Instance>,
 }

@@ -69,13 +69,12 @@ impl Levers {
 
     pub(super) async fn purge_dead(&self, queue: &str, ids: &[String]) -> Result<Done, Failure> {
         self.queue(queue).await?;
-        // Without positions the call means all of them.
-        let positions: Vec<String> = ids.iter().map(|id| segment(id)).collect();
-        let chosen = match ids {
-            [] => String::new(),
-            _ => format!("?positions={}", positions.join(",")),
-        };
-        let path = format!("{}/dead{chosen}", segment(queue));
+        let mut path = format!("{}/dead", segment(queue));
+        if !ids.is_empty() {
+            // Those that came since they were looked at are not meant.
+            let positions: Vec<String> = ids.iter().map(|id| segment(id)).collect();
+            path = format!("{path}?positions={}", positions.join(","));
+        }
         let answer = self.queue_call(Method::DELETE, &path, None).await?;
         let count = answer["count"].as_u64().unwrap_or_default();
         Ok(Done::new(format!(

@@ -1,6 +1,6 @@
 //! Asks for what somebody looks at, once a second, and for nothing else.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -141,7 +141,8 @@ fn escaped(text: &str) -> String {
         if plain(byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped += &format!("%{byte:02X}");
+            // Writing into a text does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
         }
         escaped
     })

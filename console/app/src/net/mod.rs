@@ -81,7 +81,7 @@ impl Wire {
             stop: stop.clone(),
             running: HashMap::new(),
         };
-        let watching = watch_topology(source, readers, lab);
+        let watching = watch_topology(source, http.clone(), readers, lab);
         tasks.spawn(until(stop.clone(), watching));
         let (wanted, wanted_seen) = watch::channel(BTreeSet::new());
         let asking = details::watch(http.clone(), lab_seen.clone(), wanted_seen, updates.clone());
@@ -164,12 +164,13 @@ impl Readers {
 
 async fn watch_topology(
     source: TopologySource,
+    http: reqwest::Client,
     mut readers: Readers,
     lab: watch::Sender<Option<Lab>>,
 ) {
     let mut resolved = Resolved::default();
     let mut ticks = tokio::time::interval(match source {
-        TopologySource::Path(_) => FILE_EVERY,
+        TopologySource::Path(_) | TopologySource::Url(_) => FILE_EVERY,
         TopologySource::Dns(_) => NAMES_EVERY,
     });
     let mut problem = None;
@@ -177,6 +178,7 @@ async fn watch_topology(
         ticks.tick().await;
         let found = match &source {
             TopologySource::Path(path) => topology::from_file(path),
+            TopologySource::Url(url) => topology::from_url(&http, url).await,
             TopologySource::Dns(names) => resolved.look_up(names).await,
         };
         let update = match found {

@@ -32,6 +32,8 @@ pub const ROLES: [&str; 10] = [
 pub enum TopologySource {
     /// The file that `up` writes; read again whenever it changes.
     Path(PathBuf),
+    /// A supervisor's `/admin/topology`, perhaps on another machine.
+    Url(String),
     /// Names of a container network: every role's name resolves to its instances.
     Dns(Names),
 }
@@ -77,6 +79,22 @@ pub struct Lab {
 
 pub fn from_file(path: &Path) -> Result<Lab, String> {
     let topology = Topology::load(path).map_err(|error| printable(&error.to_string()))?;
+    Ok(of(&topology))
+}
+
+pub async fn from_url(client: &reqwest::Client, url: &str) -> Result<Lab, String> {
+    let body = super::scrape::fetch(client, url)
+        .await
+        .map_err(|reason| format!("{url}: {reason}"))?;
+    let topology: Topology =
+        serde_json::from_slice(&body).map_err(|_| format!("{url} is no topology"))?;
+    if topology.version != kit::topology::VERSION {
+        return Err(format!("{url} has format version {}", topology.version));
+    }
+    Ok(of(&topology))
+}
+
+fn of(topology: &Topology) -> Lab {
     let places = topology
         .instances
         .iter()
@@ -94,10 +112,10 @@ pub fn from_file(path: &Path) -> Result<Lab, String> {
             },
         })
         .collect();
-    Ok(Lab {
+    Lab {
         places,
-        levers: actions::Lab::from(&topology),
-    })
+        levers: actions::Lab::from(topology),
+    }
 }
 
 /// Remembers the last addresses of each name: a hiccup of the resolver must not empty the screen.

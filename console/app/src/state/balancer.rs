@@ -241,7 +241,7 @@ impl State {
                 *total = Some(total.unwrap_or(0.0) + more);
             }
         };
-        for balancer in self.instances.iter() {
+        for balancer in &self.instances {
             if balancer.place.role != Role::Balancer {
                 continue;
             }
@@ -818,5 +818,163 @@ impl Backend {
             9 => number(|row| row.weight),
             _ => number(|row| row.since),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        intent::Intent,
+        testing::{
+            at,
+            balancer::{spread, uneven},
+            busy,
+        },
+        view::View,
+    };
+    use super::*;
+
+    fn row(state: &State, name: &str) -> Backend {
+        let mut rows = state.backends().into_iter();
+        rows.find(|row| row.name == name).unwrap()
+    }
+
+    fn names(state: &State) -> Vec<String> {
+        state.rows(Panel::Gateways)
+    }
+
+    #[test]
+    fn what_the_balancers_say_goes_with_what_was_measured() {
+        let state = spread();
+        let two = row(&state, "gateway-2");
+        assert_eq!(two.standing, Standing::Up);
+        assert_eq!((two.in_flight, two.weight), (Some(4.0), Some(1.0)));
+        assert_eq!(two.expected, None, "p2c promises nothing");
+        assert!((two.rate.unwrap() - 17.0).abs() < 0.1);
+        assert!((two.observed.unwrap() - 17.0 / 48.0).abs() < 1e-6);
+        assert_eq!(two.errors, Some(0.0));
+        let balance = state.balance(&state.backends());
+        assert_eq!(balance.policy.as_deref(), Some("p2c"));
+        assert!(!balance.promised);
+        assert!((balance.imbalance.unwrap() - 17.0 / 16.0).abs() < 1e-6);
+        assert_eq!(balance.taking, (3, 3));
+        assert!(balance.settings.contains(&"decay 10 s".to_owned()));
+    }
+
+    #[test]
+    fn before_a_balancer_has_told_the_weights_promise() {
+        let state = busy();
+        let one = row(&state, "gateway-1");
+        assert_eq!(one.standing, Standing::Unknown);
+        assert!((one.expected.unwrap() - 1.0 / 3.0).abs() < 1e-9);
+        assert!(state.balance(&state.backends()).promised);
+    }
+
+    #[test]
+    fn states_come_with_their_reason_and_a_drain_counts_down() {
+        let state = uneven();
+        let words: Vec<(String, Option<f64>, String)> = ["gateway-1", "gateway-2", "gateway-3"]
+            .map(|name| row(&state, name))
+            .map(|row| (row.word(), row.since, row.reason))
+            .into();
+        let of =
+            |word: &str, since, reason: &str| (word.to_owned(), Some(since), reason.to_owned());
+        assert_eq!(
+            words,
+            [
+                of("ejected 8s more", 2.5, "5 failures in a row"),
+                of("down", 11.0, "unreachable: connection refused"),
+                of("draining, 3 left", 4.0, "drained by the operator"),
+            ]
+        );
+        let balance = state.balance(&state.backends());
+        assert!(balance.panic && balance.taking == (0, 3));
+    }
+
+    #[test]
+    fn rows_are_ordered_turned_round_and_filtered_as_a_whole() {
+        let mut state = uneven();
+        let cursor = state.cursor_mut(Panel::Gateways);
+        cursor.sort = Some(1);
+        assert_eq!(names(&state), ["gateway-2", "gateway-1", "gateway-3"]);
+        state.cursor_mut(Panel::Gateways).reversed = true;
+        assert_eq!(names(&state), ["gateway-3", "gateway-1", "gateway-2"]);
+        // A word of the reason, not of the name.
+        state.cursor_mut(Panel::Gateways).filter = Filter::new("operator");
+        assert_eq!(names(&state), ["gateway-3"]);
+    }
+
+    #[test]
+    fn shares_are_told_before_and_after_the_last_change() {
+        let mut state = busy();
+        assert_eq!(state.last_change(), None);
+        state.marks.add(at(9), Kind::Action, "policy weighted");
+        state.marks.add(at(20), Kind::Action, "weight gateway-2 3");
+        state.marks.add(at(25), Kind::Action, "flush all");
+        // By the weight the share has doubled.
+        for second in 43..60 {
+            state.now = at(second);
+            let share = Some(if second < 50 { 0.3 } else { 0.6 });
+            state
+                .charts
+                .put(Series::Share("gateway-2".into()), second, share);
+        }
+        state.marks.add(at(50), Kind::Action, "weight gateway-2 6");
+        let change = state.last_change().unwrap();
+        assert_eq!(change.mark.text, "weight gateway-2 6");
+        let (_, before, after) = &change.rows[1];
+        let before = before.unwrap();
+        assert!(before > 0.29 && before < 0.37, "{before}");
+        assert!((after.unwrap() - 0.6).abs() < 1e-6);
+        // Just now there is no after yet.
+        state.marks.add(at(59), Kind::Fault, "fault gateway-1 hang");
+        let change = state.last_change().unwrap();
+        assert!(change.rows.iter().all(|(_, _, after)| after.is_none()));
+    }
+
+    #[test]
+    fn picks_come_newest_first_with_what_spoke_against_the_others() {
+        let state = spread();
+        let picks = state.picks();
+        assert_eq!(picks.len(), 9);
+        assert!(picks.windows(2).all(|pair| pair[0].age <= pair[1].age));
+        let first = &picks[0];
+        assert_eq!(first.picked.as_deref(), Some("gateway-2"));
+        assert!(first.story().starts_with("gateway-2 0.80 ms 2 in flight"));
+        let page = state.pick_page(&first.key).unwrap().lines.join("\n");
+        assert!(page.contains("not among the two that were drawn"), "{page}");
+        let state = uneven();
+        let page = state.pick_page(&state.picks()[1].key).unwrap();
+        let page = page.lines.join("\n");
+        assert!(page.contains("gateway-3") && page.contains("drained by operator"));
+        assert!(page.contains("ejections were ignored"), "{page}");
+    }
+
+    #[test]
+    fn weight_and_policy_are_changed_from_the_chosen_gateway() {
+        let mut state = spread();
+        state.focus_on(Panel::Gateways);
+        state.intend(Intent::Down);
+        state.intend(Intent::WeightUp);
+        let asked = state.journal.entries().last().unwrap().action.to_string();
+        assert_eq!(asked, "weight gateway-2 2");
+        assert_eq!(state.view, View::Balancer);
+    }
+
+    #[test]
+    fn what_is_old_or_missing_says_so() {
+        let mut state = spread();
+        assert_eq!(state.staleness(&Topic::Upstreams), None);
+        state.tick(at(60));
+        assert_eq!(
+            state.staleness(&Topic::Upstreams).as_deref(),
+            Some("18s old")
+        );
+        state.apply(super::super::Update::Detail {
+            topic: Topic::Upstreams,
+            answer: Err("balancer-1: no answer".into()),
+        });
+        let said = state.staleness(&Topic::Upstreams).unwrap();
+        assert_eq!(said, "18s old: balancer-1: no answer");
     }
 }

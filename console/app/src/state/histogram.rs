@@ -55,7 +55,8 @@ impl Histogram {
             let next = match (own.peek(), others.peek()) {
                 (Some(a), Some(b)) if a.0 == b.0 => {
                     let sum = (a.0, a.1.saturating_add(b.1));
-                    (own.next(), others.next());
+                    own.next();
+                    others.next();
                     sum
                 }
                 (Some(a), Some(b)) if a.0 > b.0 => others.next().expect("it was seen"),

@@ -293,13 +293,11 @@ impl History {
 /// A name's place, a new one where it has none yet.
 fn place_of<K: Ord + Clone>(places: &mut BTreeMap<K, usize>, key: &K) -> usize {
     let next = places.len();
-    match places.get(key) {
-        Some(place) => *place,
-        None => {
-            places.insert(key.clone(), next);
-            next
-        }
+    if let Some(place) = places.get(key) {
+        return *place;
     }
+    places.insert(key.clone(), next);
+    next
 }
 
 fn counted(point: &Point, place: usize) -> Option<f64> {

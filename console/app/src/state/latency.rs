@@ -367,11 +367,11 @@ fn time(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{
+        at,
+        latency::{breached, quick},
+    };
     use super::*;
-
-    fn at(seconds: u64) -> Moment {
-        Moment::from_secs(seconds)
-    }
 
     #[test]
     fn thresholds_are_read_with_their_units() {
@@ -416,6 +416,74 @@ mod tests {
         assert!(of(0.013, 0.010).is_some());
         assert!(of(1.0, 0.0).is_some());
         assert_eq!(of(0.0, 0.0), None);
+    }
+
+    #[test]
+    fn percentiles_are_of_merged_histograms_with_their_samples() {
+        let rows = quick().quantiles();
+        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "front door",
+                "cached",
+                "not cached",
+                "gateway-1",
+                "gateway-2",
+                "gateway-3"
+            ]
+        );
+        let of = |place: usize| rows[place].samples;
+        assert_eq!(of(1) + of(2), of(3) + of(4) + of(5));
+        assert!(
+            rows.iter()
+                .all(|row| row.p50 <= row.p99 && row.p99 <= row.p999)
+        );
+    }
+
+    #[test]
+    fn a_breach_is_a_mark_a_notice_and_an_alert() {
+        let mut state = breached();
+        assert!(
+            state.notice().unwrap().text.starts_with("p99 19"),
+            "{:?}",
+            state.notice()
+        );
+        let mark = state.marks.between(at(0), at(60)).next_back().unwrap();
+        assert_eq!(mark.kind, Kind::Fault);
+        let said = |state: &State| {
+            let alerts = state.alerts();
+            alerts
+                .iter()
+                .any(|alert| alert.text.starts_with("p99 above 10 ms"))
+        };
+        assert!(said(&state));
+        state.run("slo 1s").unwrap();
+        assert!(!said(&state));
+        assert!(
+            state
+                .run("slo never")
+                .unwrap_err()
+                .contains("slo takes a time")
+        );
+    }
+
+    #[test]
+    fn routes_are_ordered_by_what_is_asked() {
+        let mut state = quick();
+        let routes = |state: &State| state.rows(Panel::Routes);
+        assert_eq!(
+            routes(&state),
+            ["/cards/{id}/balance", "/recharges", "/data", "/trips/{id}"]
+        );
+        state.cursor_mut(Panel::Routes).sort = Some(5);
+        assert_eq!(routes(&state)[0], "/trips/{id}", "the slowest");
+        state.cursor_mut(Panel::Routes).filter = super::super::cursor::Filter::new("!id");
+        assert_eq!(routes(&state), ["/recharges", "/data"]);
+        let row = &state.routes()[0];
+        assert!((row.rate.unwrap() - 12.0).abs() < 1.0, "{row:?}");
+        let (from, to) = row.slowest.unwrap();
+        assert!((from - 0.012_8).abs() < 1e-9 && (to - 0.025_6).abs() < 1e-9);
     }
 
     #[test]

@@ -134,9 +134,9 @@ mod tests {
         let mut sight = Sight::default();
         assert!(!sight.is_frozen());
         sight.scrub(1, now);
-        assert_eq!(sight.at(now), now - Duration::from_secs(6));
+        assert_eq!(sight.at(now), now.saturating_sub(Duration::from_secs(6)));
         sight.scrub(100_000, now);
-        assert_eq!(sight.at(now), now - Duration::from_mins(15));
+        assert_eq!(sight.at(now), now.saturating_sub(Duration::from_mins(15)));
         sight.scrub(-100_000, now);
         assert!(!sight.is_frozen());
         let young = Duration::from_secs(3);

@@ -397,7 +397,7 @@ impl State {
             )));
             return;
         };
-        let step = if weight + i64::from(by < 0) * -1 >= 10 {
+        let step = if weight - i64::from(by < 0) >= 10 {
             10
         } else {
             1

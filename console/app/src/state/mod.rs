@@ -135,6 +135,7 @@ pub enum Command {
 
 /// Everything the console knows.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct State {
     pub now: Moment,
     pub public_url: Option<String>,
@@ -224,9 +225,9 @@ impl State {
     /// An empty model whose clock began at `started`.
     pub fn new(started: DateTime<Utc>, keymap: Keymap, read_only: bool) -> Self {
         Self {
-            started,
             keymap,
             read_only,
+            started,
             ..Self::default()
         }
     }
@@ -286,9 +287,8 @@ impl State {
             };
             let name = instance.name().to_owned();
             let kind = match (&before, &status) {
-                (None | Some(Status::Starting), Status::Up | Status::Starting) => continue,
+                (None | Some(Status::Starting), Status::Up) | (_, Status::Starting) => continue,
                 (_, Status::Up) => Kind::Recovery,
-                (_, Status::Starting) => continue,
                 _ => Kind::Fault,
             };
             let word = match status {

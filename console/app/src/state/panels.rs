@@ -96,8 +96,7 @@ impl State {
                     .instance(&name)
                     .map(|instance| instance.place.role.clone());
                 let (panel, view) = match role {
-                    Some(Role::Gateway) => (Panel::Gateways, View::Balancer),
-                    Some(Role::Balancer) => (Panel::Gateways, View::Balancer),
+                    Some(Role::Gateway | Role::Balancer) => (Panel::Gateways, View::Balancer),
                     Some(Role::Cache) => (Panel::Keys, View::Cache),
                     Some(Role::Queue) => (Panel::Queues, View::Queue),
                     _ => (Panel::Processes, View::System),

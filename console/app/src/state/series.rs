@@ -159,7 +159,7 @@ pub const BANDS: usize = 18;
 
 /// The upper end of a band, in seconds; the last one has none.
 pub fn band_end(band: usize) -> f64 {
-    100e-6 * 2_f64.powi(band as i32)
+    100e-6 * f64::from(1_u32 << band.min(31))
 }
 
 impl Charts {

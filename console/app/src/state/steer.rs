@@ -175,7 +175,7 @@ impl State {
             Intent::StopEverything => self.ask(Action::StopEverything),
             Intent::Level => self.logs.cycle_threshold(),
             Intent::NextError => {
-                self.seek(|logs| logs.seek_error(Direction::Later), "no later error")
+                self.seek(|logs| logs.seek_error(Direction::Later), "no later error");
             }
             Intent::PreviousError => {
                 self.seek(
@@ -214,7 +214,7 @@ impl State {
                 self.overlay = Some(Overlay::Palette(Palette {
                     line: Editor::with("export recarga.html"),
                     ..Palette::default()
-                }))
+                }));
             }
             Intent::Reset => self.reset(),
             Intent::Repaint => self.commands.push(Command::Repaint),
@@ -376,10 +376,9 @@ impl State {
                 if let Some(scroll) = scrolled(help.scroll, chord) {
                     help.scroll = scroll;
                     true
-                } else if closes || chord.code() == KeyCode::Enter || chord.code() == KeyCode::F(1)
-                {
-                    false
-                } else if help.search.text().is_empty() && matches!(chord.plain(), Some('?' | 'q'))
+                } else if closes
+                    || matches!(chord.code(), KeyCode::Enter | KeyCode::F(1))
+                    || help.search.text().is_empty() && matches!(chord.plain(), Some('?' | 'q'))
                 {
                     false
                 } else {

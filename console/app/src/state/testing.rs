@@ -12,6 +12,8 @@ use super::{
     traffic::Seen,
 };
 
+pub mod balancer;
+pub mod latency;
 pub mod stores;
 
 const LAB: [(&str, u16); 10] = [
@@ -150,6 +152,7 @@ pub fn reading(place: &Place, second: u64) -> Sample {
     }
     match place.role {
         Role::Balancer => {
+            latency::add_routes(&mut add, requests);
             for (gateway, share) in [(1_u16, 16.0), (2, 17.0), (3, 15.0)] {
                 let upstream = format!("127.0.0.1:{}", 8101 + gateway);
                 let labels = [("pool", "gateway"), ("upstream", upstream.as_str())];

@@ -169,6 +169,7 @@ impl Notice {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "rates are round numbers")]
 mod tests {
     use super::*;
 

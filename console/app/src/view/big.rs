@@ -38,7 +38,9 @@ pub fn lines(text: &str) -> [String; 3] {
     let mut lines = [String::new(), String::new(), String::new()];
     for character in text.chars() {
         if character == ' ' {
-            lines.iter_mut().for_each(|line| line.push(' '));
+            for line in &mut lines {
+                line.push(' ');
+            }
             continue;
         }
         let Some((_, dots)) = FONT.iter().find(|(known, _)| *known == character) else {

@@ -101,7 +101,8 @@ pub fn time(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     let end = if state.sight.is_frozen() {
         state.clock(lens.at).format("%H:%M:%S").to_string()
     } else {
-        "now".to_owned()
+        // The right end is now: marks have that place.
+        String::new()
     };
     if width < begin.len() + end.len() + 2 {
         return;

@@ -7,7 +7,7 @@ use ratatui::{
 
 use super::{
     canvas::{Canvas, Target},
-    format, status,
+    chart, format, status,
 };
 use crate::{
     keys::Binding,
@@ -17,6 +17,11 @@ use crate::{
 /// The result of the last action, if it is still news.
 pub fn notice(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     let Some(notice) = canvas.state.notice() else {
+        // Where nothing was done lately, what happened last in the time that charts show.
+        if let Some(mut line) = chart::last_mark(canvas) {
+            line.spans.insert(0, Span::raw(" "));
+            canvas.line(area, 0, line);
+        }
         return;
     };
     let (glyph, style) = status::tone(notice.tone, canvas.theme);

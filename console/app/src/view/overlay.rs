@@ -359,23 +359,16 @@ fn confirm(canvas: &mut Canvas<'_, '_, '_>, area: Rect, question: &Question) {
             Span::styled(meaning, theme.text),
         ]
     };
-    let choice = match question.name() {
-        Some(name) => {
-            lines.push(typed(
-                &question.typed,
-                &format!("type {name}: "),
-                room,
-                canvas,
-            ));
-            let mut choice = Vec::from(key("Enter", " with the name does it    ".to_owned()));
-            choice.extend(key("Esc", " cancels".to_owned()));
-            choice
-        }
-        None => {
-            let mut choice = Vec::from(key("Enter", " or Esc: cancel    ".to_owned()));
-            choice.extend(key("y", ": do it".to_owned()));
-            choice
-        }
+    let choice = if let Some(name) = question.name() {
+        let before = format!("type {name}: ");
+        lines.push(typed(&question.typed, &before, room, canvas));
+        let mut choice = Vec::from(key("Enter", " with the name does it    ".to_owned()));
+        choice.extend(key("Esc", " cancels".to_owned()));
+        choice
+    } else {
+        let mut choice = Vec::from(key("Enter", " or Esc: cancel    ".to_owned()));
+        choice.extend(key("y", ": do it".to_owned()));
+        choice
     };
     lines.push(Line::from(choice));
     let title = format::cut(&question.action.title(), room);

@@ -6,7 +6,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{bars, canvas::Canvas, format, theme::Theme};
+use super::{bars, canvas::Canvas, chart, format, theme::Theme};
 use crate::state::{
     State,
     histogram::Percentiles,
@@ -63,12 +63,27 @@ pub fn requests(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
             Span::styled(" errors/s", theme.dim),
         ]),
     );
+    // The line of time has its place where there is room for it.
+    let timed = u16::from(inside.height >= 5);
+    let whole = inside;
+    let inside = Rect {
+        height: inside.height - timed,
+        ..inside
+    };
     let chart = Rect {
         x: inside.x + 5,
         y: inside.y + 1,
         width: inside.width - 5,
         height: inside.height - 2,
     };
+    if timed > 0 {
+        let line = Rect {
+            y: whole.bottom() - 1,
+            height: 1,
+            ..chart
+        };
+        chart::time(canvas, line);
+    }
     let scale = |row, text: String| (row, Line::styled(format::right(&text, 4), theme.faint));
     for (row, line) in [
         scale(1, format::rate(Some(top))),
@@ -124,12 +139,21 @@ pub fn cache(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         ));
     }
     canvas.line(inside, 0, Line::from(words));
+    let timed = u16::from(inside.height >= 4);
     let chart = Rect {
         x: inside.x + 5,
         y: inside.y + 1,
         width: inside.width - 5,
-        height: inside.height - 1,
+        height: inside.height - 1 - timed,
     };
+    if timed > 0 {
+        let line = Rect {
+            y: inside.bottom() - 1,
+            height: 1,
+            ..chart
+        };
+        chart::time(canvas, line);
+    }
     canvas.line(
         inside,
         1,

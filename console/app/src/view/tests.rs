@@ -18,6 +18,8 @@ use crate::state::{
     testing::{busy, degraded, disconnected, reading, recharged, starting},
 };
 
+mod balancer;
+mod latency;
 mod stores;
 
 fn look() -> Look {

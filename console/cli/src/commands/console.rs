@@ -18,7 +18,18 @@ pub async fn run(directory: &Path, arguments: &Console) -> Result<u8> {
         "the console needs a terminal; `recarga status` prints the same as text"
     );
     let shutdown = Shutdown::on_signals()?;
-    if arguments.dns {
+    let elsewhere = match &arguments.topology {
+        Some(url) => {
+            let whole = url.starts_with("http://") || url.starts_with("https://");
+            ensure!(
+                whole,
+                "--topology wants a URL, such as http://127.0.0.1:20917/admin/topology"
+            );
+            Some(TopologySource::Url(url.clone()))
+        }
+        None => arguments.dns.then(TopologySource::dns),
+    };
+    if let Some(source) = elsewhere {
         let secrets = Secrets::Operator {
             password: arguments.operator_password.clone(),
             token: arguments.operator_token.clone(),
@@ -27,7 +38,7 @@ pub async fn run(directory: &Path, arguments: &Console) -> Result<u8> {
             secrets,
             read_only: arguments.read_only,
             settings: settings()?,
-            ..Options::new(TopologySource::dns())
+            ..Options::new(source)
         };
         app::run(options, shutdown.token()).await?;
     } else {

@@ -63,6 +63,9 @@ pub async fn show(topology: &Topology) -> bool {
         "cache    {}   queue {}   worker {}",
         topology.cache_url, topology.queue_url, topology.worker_url
     ));
+    if let Some(url) = &topology.supervisor_url {
+        say(format_args!("topology {url}/admin/topology"));
+    }
     for store in &topology.stores {
         let whose = if store.managed { "private" } else { "yours" };
         let pid = store

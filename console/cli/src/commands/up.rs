@@ -81,6 +81,7 @@ fn options(directory: &Path, arguments: &Up) -> Result<host::Options> {
             seed: arguments.seed,
         },
         rewire: None,
+        read_only: arguments.read_only,
     })
 }
 

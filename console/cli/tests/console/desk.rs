@@ -14,6 +14,12 @@ pub const ALL_UP: &str = "all 2 up";
 pub const ONE_DOWN: &str = "1 of 2 up";
 pub const ALL_DOWN: &str = "0 of 2 up";
 
+/// What the help says, however small it is, and nothing else does.
+pub const HELP: &str = "type to search";
+
+/// What the console leaves open while it runs, and closes at its end: nothing that takes the mouse.
+pub const WHILE_OPEN: [&str; 3] = ["the alternate screen", "a hidden cursor", "bracketed paste"];
+
 /// The console on a lab, not started yet.
 pub fn console(lab: &Lab) -> Program {
     Program::new(RECARGA)

@@ -8,7 +8,8 @@ use std::{
 use pty::{Instance, Lab, Session};
 
 use crate::desk::{
-    ALL_DOWN, ALL_UP, ONE_DOWN, PATIENCE, console, eventually, left_in_order, open, small_lab,
+    ALL_DOWN, ALL_UP, ONE_DOWN, PATIENCE, WHILE_OPEN, console, eventually, left_in_order, open,
+    small_lab,
 };
 
 /// Waits until the instance has been asked so many times more.
@@ -87,13 +88,35 @@ fn pitfall_11_the_observer_loads_the_observed() {
 fn pitfall_13_copying_blocked() {
     let (lab, _instances) = small_lab();
     let session = open(console(&lab));
-    for key in ["?", "\x1b", "l", "k", "G"] {
+    for key in ["?", "\x1b", "7", "k", "G", "1"] {
         session.keys(key).unwrap();
+        session.until_quiet(Duration::from_millis(30)).unwrap();
     }
     session.until_shown("gateway-1").unwrap();
-    let left = session.look(pty::Seen::left_open);
-    // The terminal's own selection works: nobody takes its mouse.
-    assert_eq!(left, ["the alternate screen", "a hidden cursor"]);
+    // Between two frames: inside one, the terminal is told to wait.
+    session
+        .wait_for("nobody takes the mouse", PATIENCE, |seen| {
+            (seen.left_open() == WHILE_OPEN).then_some(())
+        })
+        .unwrap();
+    // What is chosen goes to the terminal's clipboard, over ssh as well.
+    session.keys("y").unwrap();
+    session
+        .wait_for("the name is on the clipboard", PATIENCE, |seen| {
+            let name = b"Z2F0ZXdheS0x".to_vec();
+            seen.clipboard().contains(&name).then_some(())
+        })
+        .unwrap();
+    // The mouse is taken when it is asked for, and given back.
+    session.keys("\x1bOQ").unwrap();
+    session
+        .wait_for("the mouse is taken", PATIENCE, |seen| {
+            let mouse = |what: &String| what.contains("mouse");
+            seen.left_open().iter().any(mouse).then_some(())
+        })
+        .unwrap();
+    session.keys("q").unwrap();
+    left_in_order(&session, 0);
 }
 
 #[test]
@@ -184,12 +207,13 @@ fn pitfall_15_hostile_display_of_log_lines() {
     // Behind all of it, an honest line; and the terminal is as if nothing had been.
     instances[0].log("ERROR", "an honest line");
     session.until_shown("an honest line").unwrap();
-    for keys in ["k", "k", "\x15", "\x15", "G", "l", "\x0c"] {
+    for keys in ["7", "w", "k", "k", "\x15", "\x15", "G", "w", "v", "\x0c"] {
         session.keys(keys).unwrap();
+        session.until_quiet(Duration::from_millis(30)).unwrap();
     }
     session.until_shown("an honest line").unwrap();
     intact(&session);
-    session.keys("q").unwrap();
+    session.keys("\x03").unwrap();
     left_in_order(&session, 0);
 }
 
@@ -197,10 +221,7 @@ fn intact(session: &Session) {
     session.look(|seen| {
         assert_eq!(seen.untoward(), Vec::<String>::new());
         assert_eq!(seen.clipboard(), Vec::<Vec<u8>>::new());
-        assert_eq!(
-            seen.left_open(),
-            ["the alternate screen", "a hidden cursor"]
-        );
+        assert_eq!(seen.left_open(), WHILE_OPEN);
         for hidden in ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}'] {
             assert!(!seen.text().contains(hidden));
         }

@@ -1,11 +1,14 @@
 //! What the console makes of its surroundings: pipes, poor terminals, `NO_COLOR`, locales.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use pty::Program;
+use pty::{Program, Seen};
 use vt100::Color;
 
-use crate::desk::{RECARGA, console, lab_that_is_away, left_in_order, open};
+use crate::desk::{HELP, RECARGA, console, lab_that_is_away, left_in_order, open};
 
 #[test]
 fn pitfall_14_environment_assumptions_escapes_to_pipes() {
@@ -55,7 +58,7 @@ fn pitfall_14_environment_assumptions_a_locale_without_unicode() {
     let lab = lab_that_is_away();
     let session = open(console(&lab).environment("LC_ALL", "C"));
     session.keys("?").unwrap();
-    session.until_shown("quit").unwrap();
+    session.until_shown(HELP).unwrap();
     session.look(|seen| assert!(seen.since(0).is_ascii(), "{}", seen.text()));
     // A locale that this machine does not have is no reason to refuse.
     let session = open(console(&lab).environment("LC_ALL", "xx_XX.nothing"));
@@ -70,7 +73,7 @@ fn pitfall_14_environment_assumptions_a_terminal_without_a_size() {
     session.resize(0, 0).unwrap();
     session.resize(100, 30).unwrap();
     session.keys("?").unwrap();
-    session.until_shown("quit").unwrap();
+    session.until_shown(HELP).unwrap();
     session.keys("\x03").unwrap();
     left_in_order(&session, 0);
 }
@@ -94,8 +97,8 @@ fn renditions(bytes: &[u8]) -> Vec<String> {
 fn pitfall_07_no_color_hides_selection() {
     let lab = lab_that_is_away();
     let session = open(console(&lab).environment("NO_COLOR", "1"));
-    session.keys("f").unwrap();
-    session.until_shown("flush").unwrap();
+    session.keys("?").unwrap();
+    session.until_shown(HELP).unwrap();
     session.look(|seen| {
         for parameters in renditions(seen.since(0)) {
             // An empty one is a reset, and would take the emphasis of the selection away.
@@ -126,28 +129,32 @@ fn pitfall_08_hard_coded_colours() {
                 .environment("COLORTERM", colours)
                 .size(120, 40),
         );
-        session.keys("f").unwrap();
-        session.until_shown("flush").unwrap();
-        session.look(|seen| {
-            let screen = seen.screen();
-            for row in 0..40 {
-                for column in 0..120 {
-                    let cell = screen.cell(row, column).unwrap();
-                    let (ink, paper) = (cell.fgcolor(), cell.bgcolor());
-                    if paper == Color::Default && cell.has_contents() {
-                        // The paper is the reader's, so neither its black nor its white may be the ink.
-                        let extreme = matches!(
-                            ink,
-                            Color::Idx(0 | 7 | 15 | 16 | 231)
-                                | Color::Rgb(0, 0, 0)
-                                | Color::Rgb(255, 255, 255)
-                        );
-                        assert!(!extreme, "{ink:?} at {column},{row}:\n{}", seen.text());
-                    } else if paper != Color::Default && cell.has_contents() {
-                        assert_ne!(ink, Color::Default, "at {column},{row}:\n{}", seen.text());
-                    }
-                }
+        for view in ["1", "2", "3", "4", "5", "6", "7", "8", "9", "?"] {
+            session.keys(view).unwrap();
+            session.until_quiet(Duration::from_millis(50)).unwrap();
+            session.look(|seen| is_legible(seen, (120, 40)));
+        }
+    }
+}
+
+fn is_legible(seen: &Seen, (columns, rows): (u16, u16)) {
+    let screen = seen.screen();
+    for row in 0..rows {
+        for column in 0..columns {
+            let cell = screen.cell(row, column).unwrap();
+            let (ink, paper) = (cell.fgcolor(), cell.bgcolor());
+            if paper == Color::Default && cell.has_contents() {
+                // The paper is the reader's, so neither its black nor its white may be the ink.
+                let extreme = matches!(
+                    ink,
+                    Color::Idx(0 | 7 | 15 | 16 | 231)
+                        | Color::Rgb(0, 0, 0)
+                        | Color::Rgb(255, 255, 255)
+                );
+                assert!(!extreme, "{ink:?} at {column},{row}:\n{}", seen.text());
+            } else if paper != Color::Default && cell.has_contents() {
+                assert_ne!(ink, Color::Default, "at {column},{row}:\n{}", seen.text());
             }
-        });
+        }
     }
 }

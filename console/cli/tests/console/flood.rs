@@ -7,7 +7,7 @@ use std::{
 
 use pty::{Instance, Session};
 
-use crate::desk::{PATIENCE, console, eventually, left_in_order, open, small_lab};
+use crate::desk::{HELP, PATIENCE, console, eventually, left_in_order, open, small_lab};
 
 /// Log lines a second, of each instance.
 const RATE: u32 = 2_500;
@@ -59,12 +59,12 @@ fn pitfall_09_log_view_freezes_and_fights_scrolling() {
         eventually("lines came", || instances[0].lines() > 10_000);
         // It is not behind: what is logged now is on the screen before long, flood or not.
         instances[0].log("ERROR", "the needle in the flood");
-        session.keys("l").unwrap();
-        session.keys("l").unwrap();
+        // The view of the logs, errors only.
+        session.keys("7vv").unwrap();
         session.until_shown("the needle in the flood").unwrap();
         // Scrolled up, what is shown stays.
         session.keys("k").unwrap();
-        session.until_shown("new").unwrap();
+        session.until_shown("PAUSED").unwrap();
         let line = |session: &Session| {
             let text = session.text();
             let shown = text.lines().find(|line| line.contains("needle"));
@@ -132,7 +132,7 @@ fn a_terminal_that_does_not_read_loses_frames_but_no_key() {
         let position = session.written();
         session.keys("?").unwrap();
         session.read(true);
-        session.until_shown("Ctrl-C").unwrap();
+        session.until_shown(HELP).unwrap();
         let painting = 16_384;
         let behind = session.written() - position;
         println!("{behind} bytes for {typed} paintings");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::desk::{PATIENCE, console, left_in_order, open, small_lab};
+use crate::desk::{HELP, PATIENCE, console, left_in_order, open, small_lab};
 
 const SIZES: [(u16, u16); 24] = [
     (1, 1),
@@ -57,8 +57,12 @@ fn pitfall_06_small_size_crash_or_hang() {
         session.until_quiet(Duration::from_millis(20)).unwrap();
         let position = session.written();
         // Every view and dialog there is must fit as well.
-        for keys in ["\x0c", "?", "\x1b", "f", "\x1b", "\x0c"] {
+        for keys in [
+            "\x0c", "?", "\x1b", ":", "\x1b", "a", "\x1b", "2345678", "9z", "\x1b", "1\x0c",
+        ] {
             session.keys(keys).unwrap();
+            // Escape and what follows at once would be one key.
+            session.until_quiet(Duration::from_millis(5)).unwrap();
         }
         session
             .wait_for("it is painted again", PATIENCE, |seen| {
@@ -77,7 +81,7 @@ fn pitfall_06_small_size_crash_or_hang() {
     }
     session.resize(80, 24).unwrap();
     session.keys("?").unwrap();
-    session.until_shown("Ctrl-C").unwrap();
+    session.until_shown(HELP).unwrap();
     session.keys("\x03").unwrap();
     left_in_order(&session, 0);
 }

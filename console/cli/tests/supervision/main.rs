@@ -9,3 +9,4 @@ mod lab;
 mod lives;
 mod queue;
 mod stores;
+mod surface;

@@ -12,7 +12,7 @@ use kit::Topology;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, Note};
-pub(crate) use server::Control;
+pub(crate) use server::{Control, same};
 
 /// How often the lab says that it is still there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);

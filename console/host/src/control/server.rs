@@ -144,6 +144,16 @@ impl Conversation {
         if !same(request.token.as_bytes(), self.token.as_bytes()) {
             return Err("this is not the operator's token".to_owned());
         }
+        if matches!(
+            request.command,
+            Command::Scale { .. } | Command::Restart { .. }
+        ) && self.supervisor.topology().read_only
+        {
+            return Err(
+                "this lab is read-only: it was started with --read-only (RECARGA_READ_ONLY)"
+                    .to_owned(),
+            );
+        }
         let carried_out = match request.command {
             Command::Status => Ok(()),
             Command::Stop => {
@@ -170,7 +180,7 @@ async fn say(writer: &mut (impl AsyncWrite + Unpin), line: &Line) -> std::io::Re
 }
 
 /// Compares without telling by the time taken how much was right.
-fn same(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len()
         && left
             .iter()

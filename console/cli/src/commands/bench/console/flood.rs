@@ -18,6 +18,9 @@ const HARD: u32 = 5_000;
 /// Keys of which the slowest hundredth is told.
 const KEYS: usize = 200;
 
+/// What the help says, and nothing else does.
+const HELP: &str = "type to search";
+
 /// A soak is at its level when every line kept has been replaced twice.
 const LEVEL: Duration = Duration::from_secs(5);
 
@@ -98,9 +101,7 @@ fn keys(session: &Session, count: usize) -> Result<Vec<Duration>> {
         let pressed = Instant::now();
         session.keys(key)?;
         let shown = session.wait_for("the key is answered", PATIENCE, |seen| {
-            (seen.shows("Ctrl-C") == open)
-                .then(|| seen.last_at())
-                .flatten()
+            (seen.shows(HELP) == open).then(|| seen.last_at()).flatten()
         })?;
         times.push(shown.saturating_duration_since(pressed));
         session.forget();
