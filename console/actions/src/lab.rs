@@ -13,6 +13,8 @@ pub struct Lab {
     pub instances: Vec<Place>,
     /// Whether something starts an instance again that has ended.
     pub supervised: bool,
+    /// Where the supervisor is steered over HTTP, if it is.
+    pub supervisor_url: Option<String>,
 }
 
 /// One instance.
@@ -57,6 +59,7 @@ impl From<&Topology> for Lab {
             queue_url: topology.queue_url.clone(),
             worker_url: topology.worker_url.clone(),
             supervised: topology.supervisor_pid.is_some(),
+            supervisor_url: topology.supervisor_url.clone(),
             instances: topology
                 .instances
                 .iter()

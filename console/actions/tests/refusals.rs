@@ -33,6 +33,7 @@ fn lab(address: &str) -> Lab {
             .flat_map(|role| [place(role, 1), place(role, 2)])
             .collect(),
         supervised: true,
+        supervisor_url: None,
     }
 }
 

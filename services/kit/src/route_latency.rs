@@ -116,7 +116,7 @@ mod tests {
         text::encode(&mut encoded, &registry).unwrap();
         for line in [
             r#"duration_seconds_count{route="/data"} 3"#,
-            r#"duration_seconds_bucket{le="5e-5",route="/data"} 0"#,
+            r#"duration_seconds_bucket{le="0.00005",route="/data"} 0"#,
             r#"duration_seconds_bucket{le="0.0001",route="/data"} 1"#,
             r#"duration_seconds_bucket{le="0.0032",route="/data"} 2"#,
             r#"duration_seconds_bucket{le="+Inf",route="/data"} 3"#,

@@ -1,6 +1,6 @@
 //! Calls to the lab's services, with their failures in words.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use futures::future::join_all;
 use reqwest::Method;
@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::{Levers, PATIENCE};
 use crate::{Failure, Place};
+
+/// A restart drains first, and a new instance has to become ready.
+const COMPLETED_WITHIN: Duration = Duration::from_mins(2);
 
 impl Levers {
     /// A call to an instance's admin surface that anybody may make.
@@ -39,6 +42,31 @@ impl Levers {
             request = request.json(body);
         }
         self.json(&place.name, request).await
+    }
+
+    /// An order to the supervisor over HTTP; none where it cannot be had so. It answers when the change is complete.
+    pub(super) async fn order_supervisor(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Result<Value, Failure>> {
+        const WHO: &str = "the supervisor";
+        let url = self.lab.supervisor_url.as_ref()?;
+        let Some(token) = &self.rights.operator_token else {
+            return Some(Err(Failure::NoToken {
+                who: WHO.to_owned(),
+            }));
+        };
+        let mut request = self
+            .http
+            .request(method, format!("{url}{path}"))
+            .timeout(COMPLETED_WITHIN)
+            .bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Some(self.json(WHO, request).await)
     }
 
     /// A call to a service that is answered with JSON, or with nothing.

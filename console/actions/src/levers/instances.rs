@@ -7,8 +7,9 @@ use std::{
 
 use futures::future::join_all;
 use reqwest::Method;
+use serde_json::json;
 
-use super::{Done, Levers, Supervise};
+use super::{Done, Levers, Supervise, http::segment};
 use crate::{Action, Failure, Place, number::counted};
 
 /// How long a drain is waited for.
@@ -76,6 +77,14 @@ impl Levers {
 
     pub(super) async fn kill(&self, name: &str) -> Result<Done, Failure> {
         let place = self.place(name)?;
+        // The supervisor kills also what is frozen; without one, a process can only be asked to crash.
+        let path = format!("/admin/processes/{}/kill", segment(name));
+        if let Some(killed) = self.order_supervisor(Method::POST, &path, None).await {
+            killed?;
+            return Ok(Done::new(format!(
+                "{name} is killed; the supervisor starts it again"
+            )));
+        }
         self.order(place, Method::POST, "/admin/crash", None)
             .await?;
         let then = if self.lab.supervised {
@@ -95,6 +104,18 @@ impl Levers {
         if !known {
             return Err(self.unknown("instance or role", target, |place| place.name.clone()));
         }
+        if self.supervisor.is_none() {
+            let kind = if self.lab.of_role(target).next().is_some() {
+                "roles"
+            } else {
+                "processes"
+            };
+            let path = format!("/admin/{kind}/{}/restart", segment(target));
+            if let Some(restarted) = self.order_supervisor(Method::POST, &path, None).await {
+                restarted?;
+                return Ok(Done::new(format!("restarted: {target}")));
+            }
+        }
         let supervisor = self.supervisor("a restart", format!("recarga restart {target}"))?;
         let restarted = supervisor
             .restart(target.to_owned(), Arc::clone(&self.tell))
@@ -105,6 +126,19 @@ impl Levers {
 
     pub(super) async fn scale(&self, role: &str, count: u32) -> Result<Done, Failure> {
         let before = self.lab.of_role(role).count() as u32;
+        let undo = (before != count).then(|| Action::Scale {
+            role: role.to_owned(),
+            count: before,
+        });
+        if self.supervisor.is_none() {
+            let path = format!("/admin/roles/{}", segment(role));
+            let body = json!({"count": count});
+            if let Some(scaled) = self.order_supervisor(Method::PUT, &path, Some(&body)).await {
+                scaled?;
+                let text = format!("{role}: {count}, before {before}");
+                return Ok(Done::new(text).undone_by(undo));
+            }
+        }
         let supervisor = self.supervisor(
             "another number of instances",
             format!("recarga scale {role}={count}"),
@@ -113,10 +147,6 @@ impl Levers {
             .scale(role.to_owned(), count, Arc::clone(&self.tell))
             .await;
         let instances = instances.map_err(|reason| Failure::Supervisor { reason })?;
-        let undo = (before != count).then(|| Action::Scale {
-            role: role.to_owned(),
-            count: before,
-        });
         Ok(Done::new(format!("{role}: {}, before {before}", listed(&instances))).undone_by(undo))
     }
 

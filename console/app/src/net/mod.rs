@@ -192,6 +192,7 @@ async fn watch_topology(
                 let update = Update::Topology {
                     public_url: found.levers.public_url.clone(),
                     places: found.places.clone(),
+                    read_only: found.read_only,
                 };
                 lab.send_replace(Some(found));
                 update

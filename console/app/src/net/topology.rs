@@ -73,6 +73,8 @@ impl Default for Names {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lab {
     pub places: Vec<Place>,
+    /// Whether it refuses every lever.
+    pub read_only: bool,
     /// The same lab as those who act on it see it.
     pub levers: actions::Lab,
 }
@@ -114,6 +116,7 @@ fn of(topology: &Topology) -> Lab {
         .collect();
     Lab {
         places,
+        read_only: topology.read_only,
         levers: actions::Lab::from(topology),
     }
 }
@@ -162,6 +165,7 @@ impl Resolved {
             .collect();
         Ok(Lab {
             places,
+            read_only: false,
             levers: actions::Lab {
                 public_url: names.public_url.clone(),
                 cache_url: names.cache_url.clone(),
@@ -169,6 +173,7 @@ impl Resolved {
                 worker_url: names.worker_url.clone(),
                 instances,
                 supervised: true,
+                supervisor_url: None,
             },
         })
     }

@@ -322,7 +322,7 @@ impl State {
             backends.len(),
         );
         balance.promised = backends.iter().any(|b| b.expected.is_some_and(|e| e > 0.0));
-        let even = 1.0 / balance.taking.0.max(1) as f64;
+        let even = 1.0 / balance.taking.0 as f64;
         balance.imbalance = backends
             .iter()
             .filter_map(|backend| {
@@ -331,7 +331,7 @@ impl State {
                 } else {
                     even
                 };
-                (part > 0.0).then_some(backend.observed? / part)
+                (part > 0.0 && part.is_finite()).then_some(backend.observed? / part)
             })
             .reduce(f64::max);
         balance.panic = self

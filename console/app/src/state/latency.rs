@@ -19,7 +19,7 @@ use super::{
 pub const COLUMNS: usize = 8;
 
 /// What it is held against unless told otherwise, in seconds.
-const THRESHOLD: f64 = 0.1;
+const THRESHOLD: f64 = 0.25;
 
 /// Fewer samples do not make a percentile to judge by.
 const LEAST_SAMPLES: u64 = 20;
@@ -147,9 +147,8 @@ pub struct Omission {
 impl Omission {
     /// What the difference means, where there is one.
     pub fn sentence(self) -> Option<&'static str> {
-        (self.corrected > self.raw * DIFFERS).then_some(
-            "Requests wait behind slow ones: from when they were due they take longer than from when they were sent. Users feel the first.",
-        )
+        (self.corrected > self.raw * DIFFERS)
+            .then_some("Corrected counts the wait behind slow answers; raw leaves it out.")
     }
 }
 

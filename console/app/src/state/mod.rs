@@ -67,6 +67,8 @@ pub enum Update {
     Topology {
         public_url: String,
         places: Vec<Place>,
+        /// Whether it refuses every lever.
+        read_only: bool,
     },
     /// The topology cannot be read; what was known stays.
     TopologyLost(String),
@@ -423,7 +425,13 @@ impl State {
     pub fn apply(&mut self, update: Update) {
         let now = self.now;
         match update {
-            Update::Topology { public_url, places } => {
+            Update::Topology {
+                public_url,
+                places,
+                read_only,
+            } => {
+                // Who was told to only look goes on only looking.
+                self.read_only |= read_only;
                 self.topology_problem = None;
                 self.public_url = Some(public_url);
                 self.place(places);

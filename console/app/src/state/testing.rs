@@ -59,6 +59,7 @@ pub fn starting() -> State {
     state.apply(Update::Topology {
         public_url: "http://127.0.0.1:8000".into(),
         places: places(),
+        read_only: false,
     });
     state.tick(at(2));
     state
@@ -360,6 +361,7 @@ pub fn degraded() -> State {
     state.apply(Update::Topology {
         public_url: "http://127.0.0.1:8000".into(),
         places: again,
+        read_only: false,
     });
     let travel = places().into_iter().find(|p| p.name == "travel-2");
     state.apply(Update::Info {

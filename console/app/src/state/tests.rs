@@ -157,6 +157,7 @@ fn a_restarted_instance_keeps_its_place_and_a_removed_one_goes() {
     state.apply(Update::Topology {
         public_url: "http://127.0.0.1:8000".into(),
         places,
+        read_only: false,
     });
     assert_eq!(state.instances.len(), before);
     let names: Vec<_> = state.instances[..4].iter().map(Instance::name).collect();

@@ -291,7 +291,8 @@ fn split(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         .collect();
     let all: Vec<Option<f64>> = lines.iter().flatten().copied().collect();
     // One scale for all: lines of the same height are the same share.
-    let top = bars::ceiling(&all).min(1.0);
+    let thousandths: Vec<Option<f64>> = all.iter().map(|v| v.map(|v| v * 1e3)).collect();
+    let top = (bars::ceiling(&thousandths) / 1e3).min(1.0);
     for (place, (name, line)) in names.iter().zip(&lines).enumerate() {
         let y = 1 + place as u16 * rows;
         if y + rows > 1 + room {

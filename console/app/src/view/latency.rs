@@ -15,6 +15,7 @@ use super::{
 };
 use crate::state::{
     alerts::age,
+    latency::{Omission, Quantiles},
     series::{BANDS, Fold, Series, band_end},
     view::Panel,
 };
@@ -52,9 +53,9 @@ pub fn view(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         return;
     }
     let [upper, middle, lower] = Layout::vertical([
-        Constraint::Fill(4),
-        Constraint::Fill(4),
-        Constraint::Fill(3),
+        Constraint::Length((area.height * 2 / 5).max(9)),
+        Constraint::Fill(1),
+        Constraint::Length((area.height / 4).max(6)),
     ])
     .areas(area);
     panel(canvas, Panel::Quantiles, upper);
@@ -83,11 +84,9 @@ fn quantiles(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     canvas.line(inside, 0, line);
     let rows = state.quantiles();
     let omission = state.omission();
-    let told = match omission {
-        Some(found) if found.sentence().is_some() => 3,
-        Some(_) => 1,
-        None => 0,
-    };
+    let sentence = omission.and_then(Omission::sentence).unwrap_or_default();
+    let told =
+        usize::from(omission.is_some()) + sentence.len().div_ceil(usize::from(inside.width).max(1));
     let height = usize::from(inside.height).saturating_sub(2);
     // Below the three that matter: the own traffic, charts, and gateway by gateway.
     let charts = if height >= 3 + told + 4 { 4 } else { 0 };
@@ -133,23 +132,20 @@ fn verdict(canvas: &Canvas<'_, '_, '_>) -> Line<'static> {
 }
 
 /// Draws the percentiles below the first line; the row after the last.
-fn table(
-    canvas: &mut Canvas<'_, '_, '_>,
-    inside: Rect,
-    rows: &[crate::state::latency::Quantiles],
-) -> u16 {
+fn table(canvas: &mut Canvas<'_, '_, '_>, inside: Rect, rows: &[Quantiles]) -> u16 {
     let theme = canvas.theme;
     let width = usize::from(inside.width);
     let label = 12;
     let count = 8;
-    let names: &[&str] = if width >= 50 {
-        &["p50", "p95", "p99", "p99.9"]
-    } else {
-        &["p50", "p95", "p99"]
+    let shown: &[usize] = match width {
+        50.. => &[0, 1, 2, 3],
+        42.. => &[0, 1, 2],
+        _ => &[0, 2],
     };
-    let column = (width.saturating_sub(label + count) / names.len()).min(11);
+    let column = (width.saturating_sub(label + count) / shown.len()).min(11);
     let mut head = format::left("", label);
-    for name in names {
+    for place in shown {
+        let name = ["p50", "p95", "p99", "p99.9"][*place];
         head += &format::right(name, column);
     }
     head += &format::right("n", count);
@@ -163,10 +159,8 @@ fn table(
             _ => theme.dim,
         };
         let mut spans = vec![Span::styled(format::left(&row.name, label), style)];
-        for value in [row.p50, row.p95, row.p99, row.p999]
-            .into_iter()
-            .take(names.len())
-        {
+        for place in shown {
+            let value = [row.p50, row.p95, row.p99, row.p999][*place];
             let above = canvas.state.slo.threshold.zip(value);
             let style = match above {
                 Some((threshold, value)) if value > threshold => theme.warning,
@@ -189,12 +183,7 @@ fn table(
 }
 
 /// The generator's percentile with and without what it omits; how many rows that took.
-fn own_traffic(
-    canvas: &mut Canvas<'_, '_, '_>,
-    inside: Rect,
-    y: u16,
-    found: crate::state::latency::Omission,
-) -> u16 {
+fn own_traffic(canvas: &mut Canvas<'_, '_, '_>, inside: Rect, y: u16, found: Omission) -> u16 {
     let theme = canvas.theme;
     let numbers = Line::from(vec![
         Span::styled("own traffic p95 ", theme.dim),
@@ -228,13 +217,25 @@ fn own_traffic(
     used
 }
 
-fn pen(style: Style) -> Pen {
+fn pen(style: Style, top: f64) -> Pen {
     Pen {
         style,
         fold: Fold::Mean,
-        top: None,
+        top: Some(top),
         unit: short,
     }
+}
+
+/// A round number of microseconds above all values of a line: seconds are too coarse.
+fn top(canvas: &Canvas<'_, '_, '_>, series: &Series, width: usize) -> f64 {
+    let state = canvas.state;
+    let mut values = state
+        .charts
+        .columns(series, state.wide_lens(), width, Fold::Mean);
+    for value in values.iter_mut().flatten() {
+        *value *= 1e6;
+    }
+    bars::ceiling(&values) / 1e6
 }
 
 /// A latency without a space: the scale is narrow.
@@ -266,8 +267,13 @@ fn lines(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
                 add_modifier: ratatui::style::Modifier::empty(),
                 ..*style
             };
-            chart::columns(canvas, *area, series, &pen(style));
-            limit(canvas, *area, series);
+            let top = top(
+                canvas,
+                series,
+                area.width.saturating_sub(chart::SCALE).into(),
+            );
+            chart::columns(canvas, *area, series, &pen(style, top));
+            limit(canvas, *area, top);
             let label = Rect {
                 y: area.y + 1,
                 height: 1,
@@ -290,7 +296,8 @@ fn lines(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
             height: 1,
             ..area
         };
-        chart::spark(canvas, line, (name, 4), series, &pen(*style));
+        let top = top(canvas, series, area.width.saturating_sub(15).into());
+        chart::spark(canvas, line, (name, 4), series, &pen(*style, top));
     }
     if time > 0 && count > 0 {
         let below = Rect {
@@ -304,7 +311,7 @@ fn lines(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
 }
 
 /// The threshold as a line across a chart that reaches so high.
-fn limit(canvas: &mut Canvas<'_, '_, '_>, area: Rect, series: &Series) {
+fn limit(canvas: &mut Canvas<'_, '_, '_>, area: Rect, top: f64) {
     let state = canvas.state;
     let Some(threshold) = state.slo.threshold else {
         return;
@@ -312,11 +319,6 @@ fn limit(canvas: &mut Canvas<'_, '_, '_>, area: Rect, series: &Series) {
     if area.height < 3 || area.width < chart::SCALE + 4 {
         return;
     }
-    let width = area.width - chart::SCALE;
-    let values = state
-        .charts
-        .columns(series, state.wide_lens(), width.into(), Fold::Mean);
-    let top = bars::ceiling(&values);
     if threshold > top {
         return;
     }
@@ -361,13 +363,19 @@ fn heat(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     if !known {
         canvas.empty(inside, "no requests in this window");
     }
-    let bands = BANDS.div_ceil(usize::from(map.height));
-    let rows = BANDS.div_ceil(bands);
+    // Where there is little room, bands that nothing falls into have none.
+    let used = |band: &usize| columns.iter().any(|column| column[*band] > 0);
+    let (lowest_band, end) = match ((0..BANDS).find(used), (0..BANDS).rfind(used)) {
+        (Some(first), Some(last)) if usize::from(map.height) < BANDS => (first, last + 1),
+        _ => (0, BANDS),
+    };
+    let bands = (end - lowest_band).div_ceil(usize::from(map.height));
+    let rows = (end - lowest_band).div_ceil(bands);
     // Each row may be several lines high where there is much room.
     let high = (usize::from(map.height) / rows).max(1);
     for row in 0..rows {
-        let from = row * bands;
-        let to = (from + bands).min(BANDS);
+        let from = lowest_band + row * bands;
+        let to = (from + bands).min(end);
         let above = state
             .slo
             .threshold
