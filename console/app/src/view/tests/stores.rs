@@ -51,14 +51,11 @@ fn the_overview_tells_of_outbox_groups_and_of_the_queues_store() {
 fn stores_in_ascii_and_without_colour() {
     for view in VIEWS {
         let state = at(troubled(), view);
-        let plain = Look {
-            ascii: true,
-            ..look()
-        };
+        let plain = Look::new(Scheme::Dark, Depth::Indexed, true);
         let screen = text(&buffer(&state, &plain, 120, 40));
         assert!(screen.is_ascii(), "{screen}");
         insta::assert_snapshot!(format!("{}_ascii_120x40", view.name()), screen);
-        let grey = Look::new(Scheme::Mono, Depth::Monochrome, false);
+        let grey = Look::new(Scheme::Dark, Depth::Monochrome, false);
         let cells = buffer(&state, &grey, 120, 40);
         for cell in &cells.content {
             assert_eq!(cell.fg, ratatui::style::Color::Reset);
