@@ -277,7 +277,7 @@ fn bars(canvas: &Canvas<'_, '_, '_>, request: &Request, width: usize) -> Vec<Lin
             if request.measured {
                 "█ hop  ▄ store; each where it began"
             } else {
-                "█ hop  ▄ store; lengths are measured, beginnings are guessed"
+                "█ hop  ▄ store; a beginning that is not told is guessed"
             },
             width,
         ),
