@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 pub use self::figures::{Figures, Settings};
 use self::{
     reply::{dead_letter, messages, milliseconds, text},
-    scripts::{BLOCK_BYTES, Reply, Scripts},
+    scripts::{BLOCK_BYTES, Promise, Reply, Scripts},
     singles::Singles,
 };
 use crate::{
@@ -118,8 +118,8 @@ impl Store {
             return Ok((vec![id], durability));
         }
         let (ids, reply) = self.submit(queue, &messages).await?;
-        self.confirm(&reply).await?;
-        Ok((ids, reply.durability))
+        self.confirm(reply.promise).await?;
+        Ok((ids, reply.promise.durability))
     }
 
     /// Sends without waiting for the disk.
@@ -164,6 +164,24 @@ impl Store {
         visibility: Option<Duration>,
         take: bool,
     ) -> Result<Taken, Error> {
+        if !take {
+            return self.receive_one(queue, max, visibility).await;
+        }
+        let (taken, promise) = self.take(queue, max, visibility, true).await?;
+        if !taken.messages.is_empty() {
+            self.confirm(promise).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Takes what is ready without waiting for the disk.
+    async fn take(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        visibility: Option<Duration>,
+        end: bool,
+    ) -> Result<(Taken, Promise), Error> {
         let (ticket, mut call) = self.call(&self.scripts.receive, queue);
         call.arg(max).arg(RECEIVE_BYTES);
         match visibility {
@@ -172,18 +190,16 @@ impl Store {
         };
         call.arg(milliseconds(self.defaults.visibility))
             .arg(self.defaults.max_crashes)
-            .arg(u8::from(take));
+            .arg(u8::from(end));
         let mut reply = self.answer(ticket, &call).await?;
         let next = reply.integer()?;
-        let durability = reply.durability;
-        if reply.values.len() > 0 {
-            self.confirm(&reply).await?;
-        }
-        Ok(Taken {
+        let promise = reply.promise;
+        let taken = Taken {
             messages: messages(reply)?,
-            durability,
+            durability: promise.durability,
             next: u64::try_from(next).ok().map(Duration::from_millis),
-        })
+        };
+        Ok((taken, promise))
     }
 
     /// Ends messages.
@@ -429,7 +445,7 @@ impl Store {
             return Err(Error::TooManyQueues(reply.number()?));
         }
         if ticket.is_some() {
-            self.confirm(&reply).await?;
+            self.confirm(reply.promise).await?;
         }
         Ok(())
     }
@@ -478,13 +494,13 @@ impl Store {
     }
 
     /// Waits for the disk when the queue is durable.
-    async fn confirm(&self, reply: &Reply) -> Result<(), Error> {
-        self.confirm_many(reply, 1).await
+    async fn confirm(&self, promise: Promise) -> Result<(), Error> {
+        self.confirm_many(promise, 1).await
     }
 
     /// The same for so many answers.
-    async fn confirm_many(&self, reply: &Reply, answers: usize) -> Result<(), Error> {
-        match (reply.durability, reply.ticket) {
+    async fn confirm_many(&self, promise: Promise, answers: usize) -> Result<(), Error> {
+        match (promise.durability, promise.ticket) {
             (Durability::Fast, _) => Ok(()),
             (Durability::Durable, Some(ticket)) => {
                 timed("disk", self.disk.confirm(ticket, answers)).await
@@ -501,9 +517,9 @@ impl Store {
     ) -> Result<Ended, Error> {
         let mut reply = self.answer(ticket, call).await?;
         if reply.values.len() < receipts.len() {
-            self.confirm(&reply).await?;
+            self.confirm(reply.promise).await?;
         }
-        let durability = reply.durability;
+        let durability = reply.promise.durability;
         let late = reply
             .places()?
             .into_iter()
@@ -533,7 +549,7 @@ impl Store {
         let mut reply = self.answer(ticket, call).await?;
         let count = reply.number()?;
         if count > 0 {
-            self.confirm(&reply).await?;
+            self.confirm(reply.promise).await?;
         }
         Ok(count)
     }

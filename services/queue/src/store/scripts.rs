@@ -35,10 +35,16 @@ macro_rules! scripts {
 
 scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats redrive_chosen forget_chosen }
 
-/// What a script answered, behind the class of its queue.
-pub(super) struct Reply {
+/// What an answer is worth, and what it can be confirmed with.
+#[derive(Clone, Copy)]
+pub(super) struct Promise {
     pub durability: Durability,
     pub ticket: Option<Ticket>,
+}
+
+/// What a script answered, behind the class of its queue.
+pub(super) struct Reply {
+    pub promise: Promise,
     pub values: std::vec::IntoIter<Value>,
 }
 
@@ -55,8 +61,7 @@ impl Reply {
             _ => return Ok(None),
         };
         Ok(Some(Self {
-            durability,
-            ticket,
+            promise: Promise { durability, ticket },
             values,
         }))
     }

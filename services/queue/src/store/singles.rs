@@ -1,4 +1,5 @@
-//! Sends and ends of one message at a time: those that come while an earlier call is on its way share the next one.
+//! Sends and ends of one message at a time, and receives: those that come while an earlier call is on its way share the next
+//! one.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use kit::{
 };
 use tokio::sync::oneshot;
 
-use super::{Checked, Ended, Reply, Store, add};
+use super::{Checked, Ended, Promise, RECEIVE_BYTES, Store, Taken, add};
 use crate::{
     Error, QueueName,
     combiner::{Combiner, Lead},
@@ -23,6 +24,14 @@ const GROUP_BYTES: usize = 1024 * 1024;
 pub(super) struct Singles {
     sends: Combiner<One<Checked, String>>,
     ends: Combiner<One<Receipt, bool>>,
+    receives: Combiner<One<Wish, Taken>>,
+}
+
+/// What a receive asks for.
+#[derive(Clone, Copy)]
+struct Wish {
+    max: usize,
+    visibility: Option<Duration>,
 }
 
 /// One call, and who waits for what it comes to.
@@ -82,6 +91,25 @@ impl Store {
         })
     }
 
+    pub(super) async fn receive_one(
+        &self,
+        queue: &QueueName,
+        max: usize,
+        visibility: Option<Duration>,
+    ) -> Result<Taken, Error> {
+        let done = wait(|answer| {
+            let one = One {
+                what: Wish { max, visibility },
+                answer,
+            };
+            if let Some(lead) = self.singles.receives.join(queue, one) {
+                tokio::spawn(self.clone().receive_singles(lead));
+            }
+        })
+        .await?;
+        Ok(done.outcome)
+    }
+
     async fn send_singles(self, mut lead: Lead<One<Checked, String>>) {
         loop {
             let group = lead.next(GROUP, GROUP_BYTES, |one| one.what.body.get().len());
@@ -93,12 +121,12 @@ impl Store {
                 continue;
             }
             match self.submit(lead.queue(), &group).await {
-                Ok((ids, reply)) => self.settle(group, ids, reply),
+                Ok((ids, reply)) => self.settle(group, ids, reply.promise),
                 // Some of them may still find room.
                 Err(Error::Full { .. }) if group.len() > 1 => {
                     for one in group {
                         match self.submit(lead.queue(), std::slice::from_ref(&one)).await {
-                            Ok((ids, reply)) => self.settle(vec![one], ids, reply),
+                            Ok((ids, reply)) => self.settle(vec![one], ids, reply.promise),
                             Err(error) => refuse(vec![one], &error),
                         }
                     }
@@ -127,7 +155,7 @@ impl Store {
                         }
                     });
                     match late {
-                        Ok(()) => self.settle(group, ended, reply),
+                        Ok(()) => self.settle(group, ended, reply.promise),
                         Err(error) => refuse(group, &error),
                     }
                 }
@@ -136,22 +164,73 @@ impl Store {
         }
     }
 
+    async fn receive_singles(self, mut lead: Lead<One<Wish, Taken>>) {
+        loop {
+            let mut group = lead.next(GROUP, GROUP, |one| one.what.max);
+            if group.is_empty() {
+                break;
+            }
+            while let Some(first) = group.first() {
+                let visibility = first.what.visibility;
+                let (alike, others) = group
+                    .into_iter()
+                    .partition(|one| one.what.visibility == visibility);
+                group = others;
+                self.receive_alike(lead.queue(), wanted(alike)).await;
+            }
+        }
+    }
+
+    /// Receives with one visibility: the first messages are the first one's, and so on.
+    async fn receive_alike(&self, queue: &QueueName, mut group: Vec<One<Wish, Taken>>) {
+        while let Some(first) = group.first() {
+            let max = group.iter().map(|one| one.what.max).sum();
+            let taken = self.take(queue, max, first.what.visibility, false).await;
+            let (taken, promise) = match taken {
+                Ok(taken) => taken,
+                Err(error) => return refuse(group, &error),
+            };
+            let bytes: usize = taken.messages.iter().map(|m| m.body.get().len()).sum();
+            let mut messages = taken.messages.into_iter().peekable();
+            let (mut served, mut shares, mut left) = (Vec::new(), Vec::new(), Vec::new());
+            for one in group {
+                // There may be more than one call gives.
+                if messages.peek().is_none() && bytes >= RECEIVE_BYTES {
+                    left.push(one);
+                    continue;
+                }
+                shares.push(Taken {
+                    messages: messages.by_ref().take(one.what.max).collect(),
+                    durability: taken.durability,
+                    next: taken.next,
+                });
+                served.push(one);
+            }
+            if bytes > 0 {
+                self.settle(served, shares, promise);
+            } else {
+                answer(served, shares, promise.durability, Duration::ZERO);
+            }
+            group = left;
+        }
+    }
+
     /// Answers when the disk has it, where that is promised; whoever waits in line does not wait for that.
     fn settle<T: Send + 'static, A: Send + 'static>(
         &self,
         group: Vec<One<T, A>>,
         outcomes: Vec<A>,
-        reply: Reply,
+        promise: Promise,
     ) {
-        if reply.durability == Durability::Fast {
+        if promise.durability == Durability::Fast {
             answer(group, outcomes, Durability::Fast, Duration::ZERO);
             return;
         }
         let store = self.clone();
         tokio::spawn(async move {
             let asked = Instant::now();
-            match store.confirm_many(&reply, group.len()).await {
-                Ok(()) => answer(group, outcomes, reply.durability, asked.elapsed()),
+            match store.confirm_many(promise, group.len()).await {
+                Ok(()) => answer(group, outcomes, promise.durability, asked.elapsed()),
                 Err(error) => refuse(group, &error),
             }
         });

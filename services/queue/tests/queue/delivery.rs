@@ -220,3 +220,29 @@ async fn a_large_batch_comes_in_parts() {
         40 - first.len()
     );
 }
+
+#[tokio::test]
+async fn receives_at_the_same_time_share_what_there_is() {
+    let queue = start().await;
+    queue.send("lab", numbered(100)).await;
+    let receives = (0..70).map(|n| queue.receive("lab", 1 + n % 2, [LONG, LONG * 2][n % 3 % 2]));
+    let received = futures::future::join_all(receives).await;
+    let mut all: Vec<u64> = Vec::new();
+    for (n, messages) in received.iter().enumerate() {
+        assert!(messages.len() <= 1 + n % 2);
+        all.extend(messages.iter().map(|m| value(m)["n"].as_u64().unwrap()));
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+
+    // Together they are more than one call gives; each gets its own all the same.
+    let large = vec![json!("x".repeat(200_000)); 30];
+    for batch in large.chunks(10) {
+        queue.send("large", batch.to_vec()).await;
+    }
+    let receives = (0..30).map(|_| queue.receive("large", 1, LONG));
+    for messages in futures::future::join_all(receives).await {
+        assert_eq!(messages.len(), 1);
+    }
+    assert!(queue.receive("large", 1, LONG).await.is_empty());
+}

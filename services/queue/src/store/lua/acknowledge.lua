@@ -8,9 +8,9 @@ local reply, ended, blocks, seen, bytes, ready = { class }, {}, {}, {}, 0, 0
 local keys = {}
 for place, entry in ipairs(entries) do
     local held = known[place]
-    local d, size, c, k, of
+    local d, size, k, of
     if held and not seen[entry] then
-        d, size, c, k, of = string.match(held, HELD_WORDS)
+        d, size, k, of = string.match(held, '^(%d+) (%d+) %d+ (%S*) ?(%d*)$')
     end
     if d and (not FENCED or d == ARGV[2 * place + 2]) then
         seen[entry] = true

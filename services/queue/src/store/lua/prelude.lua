@@ -11,8 +11,8 @@
 --   :busy     ordering keys whose foremost message is in :stream, or given back for later
 --   :dead     messages given up                 :history  what happened to entries before
 -- An entry is one message: m (id, sent at in ms, deliveries before, redrives, crashes, failures, ordering key) and b (body);
--- or a block of new ones that were sent together: l (a line for each: id, size, ordering key) and b (all bodies, one after
--- the other). What a message goes by in the sets above is its entry, and in a block its entry, a dash and its place from 0.
+-- or a block of new ones that were sent together: l (a line for each: id, size, ordering key), b (all bodies, one after the
+-- other) and n (how many). What a message goes by in the sets above is its entry, and in a block its entry, a dash and its place from 0.
 -- meta.surplus is how many more messages than entries :stream holds: older messages, and those sent alone, need no block.
 -- ARGV[1] is '1' when what is answered can be confirmed to be on disk, ARGV[2] is '1' when queues are fast by default.
 -- Every answer begins with the queue's class: '0' durable, '1' fast, 'weak' when it is durable and cannot be: then nothing
@@ -154,20 +154,9 @@ local function promote(most)
 end
 
 -- What is known of a delivered message: delivery, size, crashes, ordering key, and how many its block has ('' without one).
-local HELD_WORDS = '^(%d+) (%d+) (%d+) (%S*) ?(%d*)$'
 local function parse(held)
-    local d, size, c, k, of = string.match(held, HELD_WORDS)
+    local d, size, c, k, of = string.match(held, '^(%d+) (%d+) (%d+) (%S*) ?(%d*)$')
     return { d = tonumber(d), size = tonumber(size), c = tonumber(c), k = k, of = of }
-end
-
--- The messages of a block: ids, sizes and ordering keys by place, and how many.
-local function lines_of(lines)
-    local ids, sizes, keys, count = {}, {}, {}, 0
-    for id, size, k in string.gmatch(lines, '(%S+) (%d+) ?(%S*)') do
-        count = count + 1
-        ids[count], sizes[count], keys[count] = id, tonumber(size), k
-    end
-    return ids, sizes, keys, count
 end
 
 -- A message in a block, as if it had an entry of its own.
@@ -179,8 +168,11 @@ local function member(block, place)
         if #found == 0 then
             return nil
         end
-        known = { bodies = found[1][2][4] }
-        known.ids, known.sizes, known.keys = lines_of(found[1][2][2])
+        known = { bodies = found[1][2][4], ids = {}, sizes = {}, keys = {} }
+        for id, size, k in string.gmatch(found[1][2][2], '(%S+) (%d+) ?(%S*)') do
+            local at = #known.ids + 1
+            known.ids[at], known.sizes[at], known.keys[at] = id, tonumber(size), k
+        end
         opened[block] = known
     end
     local from = 0
@@ -213,13 +205,13 @@ end
 local function remove(entries, blocks)
     local gone, ended = {}, {}
     for at, entry in ipairs(entries) do
-        local block, place = string.match(entry, '^(%d+%-%d+)(.*)$')
-        if place == '' then
-            gone[#gone + 1] = entry
-        elseif blocks[at] ~= '' then
+        if blocks[at] ~= '' then
+            local block = string.match(entry, '^%d+%-%d+')
             local known = ended[block] or { number = 0, of = tonumber(blocks[at]) }
             known.number = known.number + 1
             ended[block] = known
+        elseif not string.find(entry, '%-%d+%-') then
+            gone[#gone + 1] = entry
         end
     end
     local surplus = 0

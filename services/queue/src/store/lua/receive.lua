@@ -71,28 +71,26 @@ for _, entry in ipairs(expired) do
 end
 
 -- The messages of a block from `from` (counted from 0) on, as far as there is room. Gives how many were taken before and
--- now, and how many there are.
-local function deliver_block(block, lines, bodies, from)
-    local ids, sizes, keys, number = lines_of(lines)
-    local of, place = integer(number), from
-    while place < number and has_room() do
-        deliver(block .. '-' .. place, 1, sizes[place + 1], 0, keys[place + 1], of)
+-- now.
+local function deliver_block(block, fields, from)
+    local lines, of = fields[2], fields[6]
+    local place, start, stop, first, last = 0, 0, 0, 1, 0
+    for begin, size, k, after in string.gmatch(lines, '()%S+ (%d+) ?(%S*)()') do
+        if place < from then
+            start = start + size
+            stop = start
+            first = after + 1
+        elseif has_room() then
+            deliver(block .. '-' .. place, '1', size, '0', k, of)
+            stop = stop + size
+            last = after - 1
+        else
+            break
+        end
         place = place + 1
     end
-    if from > 0 or place < number then
-        local some, start, stop = {}, 0, 0
-        for at = 1, place do
-            stop = stop + sizes[at]
-            if at <= from then
-                start = stop
-            else
-                some[#some + 1] = ids[at] .. ' ' .. sizes[at] .. ' ' .. keys[at]
-            end
-        end
-        lines, bodies = table.concat(some, '\n'), string.sub(bodies, start + 1, stop)
-    end
-    answer(block .. '-' .. from, lines, bodies)
-    return place, number
+    answer(block .. '-' .. from, string.sub(lines, first, last), string.sub(fields[4], start + 1, stop))
+    return place
 end
 
 -- As many entries at a time as hold about as many messages as are wanted.
@@ -113,7 +111,8 @@ while has_room() and not exhausted and not within do
         local entry, fields = found[1], found[2]
         local place, number = 1, 1
         if fields[1] == 'l' then
-            place, number = deliver_block(entry, fields[2], fields[4], entry == begun and tonumber(skip) or 0)
+            place = deliver_block(entry, fields, entry == begun and tonumber(skip) or 0)
+            number = tonumber(fields[6])
         else
             local n, c, k = string.match(fields[2], '^%S+ %d+ (%d+) %d+ (%d+) %d+ (%S*)$')
             deliver(entry, n + 1, #fields[4], c, k, '')

@@ -35,7 +35,7 @@ if limit(3) > 0 then
 end
 
 local function add_block(number, lines, bodies)
-    redis.call('XADD', STREAM, '*', 'l', lines, 'b', bodies)
+    redis.call('XADD', STREAM, '*', 'l', lines, 'b', bodies, 'n', number)
     count('surplus', number - 1)
 end
 
