@@ -102,7 +102,12 @@ fn start_and_end() -> Result<Vec<Measured>> {
             median(&firsts),
             50.0,
         ),
-        Measured::new("terminal restored after q", "ms", median(&ends), 500.0),
+        Measured::new(
+            "terminal restored after quitting",
+            "ms",
+            median(&ends),
+            500.0,
+        ),
     ])
 }
 
