@@ -67,6 +67,7 @@ impl Saved {
 
 /// One key of the cache; what was not told is unknown.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "a key is what it is called by")]
 pub struct Key {
     pub key: String,
     /// Seconds that it stays fresh, and that it is kept at all.

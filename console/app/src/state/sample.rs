@@ -400,6 +400,7 @@ fn keeper<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Keeper> {
     }
 }
 
+#[expect(clippy::match_same_arms, reason = "a line for each name, by store")]
 fn store_sum<'a>(name: &str, label: impl Fn(&str) -> Option<&'a str>) -> Option<Sum> {
     let (store, figure) = name.strip_prefix("recarga_")?.split_once('_')?;
     let figure = figure.strip_suffix("_total")?;
@@ -425,6 +426,7 @@ fn store_sum<'a>(name: &str, label: impl Fn(&str) -> Option<&'a str>) -> Option<
     })
 }
 
+#[expect(clippy::match_same_arms, reason = "a line for each name, by store")]
 fn store_level<'a>(name: &str, label: impl Fn(&str) -> Option<&'a str>) -> Option<Level> {
     let (store, figure) = name.strip_prefix("recarga_")?.split_once('_')?;
     Some(match (store, figure) {

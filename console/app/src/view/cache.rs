@@ -316,7 +316,7 @@ fn keys(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         format!("begins with {prefix}")
     };
     let old = doubt.is_some();
-    let rest = parts([count, filter, doubt.clone().unwrap_or_default()]);
+    let rest = parts(&[count, filter, doubt.clone().unwrap_or_default()]);
     let inside = canvas.panel(Panel::Keys, area, "Keys", &rest);
     if keys.keys.is_empty() {
         let text = match (doubt, keys.more) {

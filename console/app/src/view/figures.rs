@@ -156,7 +156,7 @@ pub fn doubt(state: &State, known: Option<&Known>) -> Option<String> {
 }
 
 /// Parts of a title, those that say nothing left out.
-pub fn parts<const N: usize>(parts: [String; N]) -> String {
+pub fn parts<const N: usize>(parts: &[String; N]) -> String {
     let told: Vec<&str> = parts
         .iter()
         .map(String::as_str)

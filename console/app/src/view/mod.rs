@@ -196,15 +196,6 @@ fn panel(canvas: &mut Canvas<'_, '_, '_>, panel: Panel, area: Rect) {
     }
 }
 
-/// The panels of a view one below the other.
-fn stacked(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
-    let panels = canvas.state.view.panels();
-    let rows = Layout::vertical(panels.iter().map(|_| Constraint::Fill(1))).split(area);
-    for (own, area) in panels.iter().zip(rows.iter()) {
-        panel(canvas, *own, *area);
-    }
-}
-
 /// ```text
 /// ╭ Request path ───────────────╮╭ Requests ─────╮
 /// │ client                      ││               │

@@ -102,7 +102,7 @@ fn queues(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
         (many, still) => format!("{many} consumers, {still} paused"),
     };
     let doubt = doubt(state, state.queues_known()).unwrap_or_default();
-    let rest = parts([takers, filter_of(state, Panel::Queues), doubt]);
+    let rest = parts(&[takers, filter_of(state, Panel::Queues), doubt]);
     let inside = canvas.panel(Panel::Queues, area, "Queues", &rest);
     if figures.is_empty() {
         let text = match state.cursor(Panel::Queues).filter {
@@ -268,7 +268,7 @@ fn dead_letters(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     let filter = filter_of(state, Panel::DeadLetters);
     let filtered = !filter.is_empty();
     let old = doubt.is_some();
-    let rest = parts([count, filter, doubt.clone().unwrap_or_default()]);
+    let rest = parts(&[count, filter, doubt.clone().unwrap_or_default()]);
     let inside = canvas.panel(Panel::DeadLetters, area, &title, &rest);
     if letters.is_empty() {
         let text = match (&chosen, doubt) {

@@ -97,7 +97,7 @@ fn processes(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
     } else {
         format!("{} of {known}", processes.len())
     };
-    let rest = parts([count, filter_of(state, Panel::Processes)]);
+    let rest = parts(&[count, filter_of(state, Panel::Processes)]);
     let inside = canvas.panel(Panel::Processes, area, "Processes", &rest);
     if processes.is_empty() {
         let text = match known {
