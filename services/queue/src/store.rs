@@ -41,6 +41,8 @@ use crate::{
 pub const NAMES: &str = "queue:names";
 /// A receive stops taking when the bodies reach this many bytes.
 const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+/// Receives of more than so many messages have a call to Redis of their own.
+const SHARED: usize = 10;
 /// How many dead letters one step takes back.
 const REDRIVE_STEP: usize = 100;
 
@@ -164,10 +166,11 @@ impl Store {
         visibility: Option<Duration>,
         take: bool,
     ) -> Result<Taken, Error> {
-        if !take {
+        // Large ones gain nothing from a shared call, and would wait for one another.
+        if !take && max <= SHARED {
             return self.receive_one(queue, max, visibility).await;
         }
-        let (taken, promise) = self.take(queue, max, visibility, true).await?;
+        let (taken, promise) = self.take(queue, max, visibility, take).await?;
         if !taken.messages.is_empty() {
             self.confirm(promise).await?;
         }
