@@ -202,6 +202,7 @@ pub struct Console {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Top {
     /// A view as text: overview, balancer, cache, queue, latency, traffic, logs, requests, system.
     #[arg(long, conflicts_with = "json")]
