@@ -26,8 +26,8 @@ use crate::{
     view::{self, Look, Target, Targets},
 };
 
-/// Log lines taken between two looks at the keyboard.
-const LINES_AT_ONCE: usize = 512;
+/// Log lines taken for one frame: more wait for the next one.
+const LINES_AT_ONCE: usize = 4_096;
 
 /// Everything that can happen to the console.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ enum Event {
 }
 
 /// Signals that mean the end.
-struct Signals {
+pub struct Signals {
     terminate: Signal,
     hang_up: Signal,
     interrupt: Signal,
@@ -55,7 +55,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Must be there before the terminal is taken: whoever is ended then gives it back.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
@@ -110,13 +111,13 @@ impl Console {
         &mut self,
         screen: &mut Screen,
         wire: &mut Wire,
+        mut signals: Signals,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<()> {
         if self.state.mouse {
             screen.mouse(true)?;
         }
         let mut input = EventStream::new();
-        let mut signals = Signals::new()?;
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -137,12 +138,14 @@ impl Console {
                 () = sleep_until(draw_at.unwrap_or_else(Instant::now).into()), if draw_at.is_some() => Event::Draw,
                 Some(update) = wire.updates.recv() => Event::Update(update),
                 _ = ticks.tick() => Event::Tick,
-                Some(line) = wire.lines.recv() => Event::Line(line),
+                // Lines that come before a frame is due wait for it: a flood wakes nobody between frames.
+                Some(line) = wire.lines.recv(), if draw_at.is_none() => Event::Line(line),
             };
             self.state.tick(self.started.elapsed());
             match event {
                 Event::Stop => return Ok(()),
                 Event::Draw => {
+                    self.drain(wire);
                     self.draw(screen)?;
                     continue;
                 }

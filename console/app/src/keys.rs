@@ -814,6 +814,12 @@ impl Chord {
         }
     }
 
+    /// The same key without Alt, if Alt is held down.
+    pub fn without_alt(self) -> Option<Self> {
+        let held = self.1.contains(KeyModifiers::ALT);
+        held.then(|| Self(self.0, self.1 - KeyModifiers::ALT))
+    }
+
     pub fn code(self) -> KeyCode {
         self.0
     }

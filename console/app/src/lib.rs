@@ -48,12 +48,15 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
         shutdown.child_token(),
     )
     .context("cannot prepare HTTP")?;
+    let signals = console::Signals::new().context("cannot listen to signals")?;
     let result = {
         let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
         #[cfg(debug_assertions)]
         rehearsal::in_a_task();
         let mut console = console::Console::new(look, &options, keymap);
-        console.run(&mut screen, &mut wire, &shutdown).await
+        console
+            .run(&mut screen, &mut wire, signals, &shutdown)
+            .await
     };
     wire.close().await;
     result

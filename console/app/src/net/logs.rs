@@ -152,6 +152,7 @@ fn line(wire: Wire<'_>) -> Line {
         message = format!("{message}  (and {more} more like it)").into();
     }
     Line {
+        failed: access && wire.level == "WARN",
         timestamp: short(&wire.timestamp),
         level: Level::parse(&wire.level),
         instance: short(&wire.instance),

@@ -67,10 +67,17 @@ pub struct Line {
     pub level: Level,
     pub instance: String,
     pub request_id: Option<String>,
+    /// Whether it tells of a request that was answered with 5xx.
+    pub failed: bool,
     pub message: String,
 }
 
 impl Line {
+    /// Whether somebody who looks for errors looks for this.
+    pub fn is_error(&self) -> bool {
+        self.level == Level::Error || self.failed
+    }
+
     /// All of it but the time, as filters see it.
     pub fn whole(&self) -> String {
         let mut whole = String::new();
@@ -433,7 +440,7 @@ impl Logs {
     pub fn seek_error(&mut self, direction: Direction) -> bool {
         let request = self.request.clone();
         let wanted = |line: &Line| {
-            line.level == Level::Error
+            line.is_error()
                 && request
                     .as_deref()
                     .is_none_or(|id| line.request_id.as_deref() == Some(id))
@@ -584,6 +591,7 @@ mod tests {
 
     fn line(second: u32, level: Level) -> Line {
         Line {
+            failed: false,
             timestamp: format!(
                 "2026-01-01T00:{:02}:{:02}.5Z",
                 second / 60 % 60,

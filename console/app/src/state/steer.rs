@@ -21,6 +21,14 @@ const PAGE: isize = 10;
 impl State {
     /// A key was pressed.
     pub fn key(&mut self, chord: Chord) {
+        // A terminal sends Alt and a key as Escape and the key. Where Alt means nothing, it was Escape and then the key.
+        if let Some(rest) = chord.without_alt()
+            && (self.overlay.is_some() || self.keymap.find(&[chord]) == Found::Nothing)
+        {
+            self.key(Chord::new(KeyCode::Esc.into()));
+            self.key(rest);
+            return;
+        }
         if self.presenter {
             let printed = crate::keys::print(&[chord]);
             self.pressed.push((self.now, printed));

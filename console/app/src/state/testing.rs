@@ -294,6 +294,7 @@ pub fn busy() -> State {
         ),
     ] {
         state.log(Line {
+            failed: false,
             timestamp: format!("2026-03-02T14:05:{second:02}.120Z"),
             level,
             instance: instance.into(),

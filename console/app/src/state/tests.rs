@@ -252,6 +252,16 @@ fn q_goes_back_before_it_quits_and_esc_never_quits() {
 }
 
 #[test]
+fn escape_and_a_key_that_come_as_one_are_two() {
+    let mut state = busy();
+    press(&mut state, "2a");
+    let together = KeyEvent::new(KeyCode::Char('7'), KeyModifiers::ALT);
+    state.key(Chord::new(together));
+    assert_eq!(state.overlay, None);
+    assert_eq!(state.view, View::Logs);
+}
+
+#[test]
 fn control_c_quits_from_everywhere() {
     for keys in ["", "?", ":", "/", "a", "t", "2z", "J", "g"] {
         let mut state = busy();

@@ -185,6 +185,7 @@ fn hostile_log_lines_stay_in_their_place() {
         "x".repeat(4_096),
     ] {
         state.log(Line {
+            failed: false,
             timestamp: "2026-03-02T14:05:59Z".into(),
             level: Level::Error,
             instance: "地铁地铁地铁地铁地铁地铁".into(),

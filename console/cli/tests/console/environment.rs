@@ -69,8 +69,9 @@ fn pitfall_14_environment_assumptions_a_locale_without_unicode() {
 #[test]
 fn pitfall_14_environment_assumptions_a_terminal_without_a_size() {
     let lab = lab_that_is_away();
-    let session = open(console(&lab).size(0, 0));
+    let session = open(console(&lab));
     session.resize(0, 0).unwrap();
+    session.until_quiet(Duration::from_millis(50)).unwrap();
     session.resize(100, 30).unwrap();
     session.keys("?").unwrap();
     session.until_shown(HELP).unwrap();

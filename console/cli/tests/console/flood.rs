@@ -57,6 +57,7 @@ fn pitfall_09_log_view_freezes_and_fights_scrolling() {
     follows(&instances);
     in_a_flood(&instances, || {
         eventually("lines came", || instances[0].lines() > 10_000);
+        let told = instances[0].lines() + instances[1].lines();
         // It is not behind: what is logged now is on the screen before long, flood or not.
         instances[0].log("ERROR", "the needle in the flood");
         // The view of the logs, errors only.
@@ -72,8 +73,11 @@ fn pitfall_09_log_view_freezes_and_fights_scrolling() {
         };
         if let Some(before) = line(&session) {
             let lines = instances[0].lines();
-            eventually("more lines came", || instances[0].lines() > lines + 5_000);
-            assert_eq!(line(&session), Some(before));
+            eventually("more lines came", || instances[0].lines() > lines + 1_000);
+            let after = line(&session);
+            // What is older than all that is kept cannot be shown.
+            let since = instances[0].lines() + instances[1].lines() - told;
+            assert!(since > 8_000 || after == Some(before), "{}", session.text());
         }
         session.keys("G").unwrap();
         let mut waits: Vec<_> = ["?", "\x1b"]
@@ -86,7 +90,7 @@ fn pitfall_09_log_view_freezes_and_fights_scrolling() {
         // Generous, and for debug builds: a view that freezes takes many times as long.
         assert!(waits[20] < Duration::from_secs(1), "{waits:?}");
     });
-    session.keys("q").unwrap();
+    session.keys("\x03").unwrap();
     left_in_order(&session, 0);
 }
 

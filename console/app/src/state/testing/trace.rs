@@ -161,6 +161,7 @@ pub fn told() -> State {
         ),
     ] {
         state.log(Line {
+            failed: false,
             timestamp: format!("2026-03-02T14:05:08.{micros:06}Z"),
             level,
             instance: instance.into(),

@@ -102,6 +102,7 @@ fn a_filter_and_a_pause() {
     state.logs.scroll(1);
     state.logs.wrap = true;
     state.log(Line {
+        failed: false,
         timestamp: "2026-03-02T14:05:09.5Z".into(),
         level: Level::Warn,
         instance: "travel-2".into(),
@@ -115,6 +116,7 @@ fn a_filter_and_a_pause() {
 fn a_long_line_is_wrapped_or_cut_but_never_lost() {
     let mut state = on(View::Logs, told());
     state.log(Line {
+        failed: false,
         timestamp: "2026-03-02T14:05:30Z".into(),
         level: Level::Error,
         instance: "travel-2".into(),
