@@ -235,7 +235,7 @@ async fn an_instance_is_drained_restored_and_killed() {
     let before = lab().instance("exercise-3");
     assert_eq!(
         perform("kill exercise-3").await.text,
-        "exercise-3 crashes; the supervisor starts it again"
+        "exercise-3 is killed; the supervisor starts it again"
     );
     eventually(Duration::from_secs(30), "it comes back", || async {
         let now = lab().instance("exercise-3");
