@@ -62,7 +62,7 @@ impl EncodeMetric for RouteLatency {
             let own = self.0.buckets[place].load(Ordering::Relaxed);
             count += own;
             let bound = if place + 1 == BUCKETS {
-                f64::MAX
+                f64::INFINITY
             } else {
                 (FIRST << place) as f64 / 1e9
             };
