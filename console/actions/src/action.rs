@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use kit::faults::Fault;
+use kit::{faults::Fault, safeguards::Safeguard};
 use load::Mix;
 
 use crate::{
@@ -62,6 +62,12 @@ pub enum Action {
     ClearFaults {
         instance: Option<String>,
     },
+    /// Everywhere where it matters. What is off comes back by itself.
+    Safeguard {
+        safeguard: Safeguard,
+        /// How many seconds it is off, 1 to 3,600; none switches it on.
+        off: Option<u64>,
+    },
     /// The policy of the balancers, or of a pool of the gateways.
     Policy {
         policy: String,
@@ -82,6 +88,8 @@ pub enum Action {
         of: Delayed,
         lasts: Duration,
     },
+    /// How many requests for `/process` each exercise instance works on at a time; 0 for any number.
+    Capacity(u32),
     PauseQueue(String),
     ResumeQueue(String),
     /// Consumers take no more work: of an instance, of a role, or all.
@@ -112,7 +120,7 @@ pub enum Action {
         /// `info`, or directives such as `info,travel=debug`.
         level: String,
     },
-    /// Own traffic stopped, all faults cleared everywhere.
+    /// Own traffic stopped, all faults cleared and all safeguards on everywhere.
     StopEverything,
     /// One after the other, until one fails. Never nested, never fewer than two.
     Several(Vec<Action>),
@@ -300,6 +308,7 @@ impl Action {
             | Self::Restart(_)
             | Self::Scale { .. }
             | Self::Fault { .. }
+            | Self::Safeguard { off: Some(_), .. }
             | Self::Balancing { .. }
             | Self::PauseQueue(_)
             | Self::PauseConsumers { .. }
@@ -318,9 +327,11 @@ impl Action {
             | Self::CacheSwitch { on: true, .. }
             | Self::Restore(_)
             | Self::ClearFaults { .. }
+            | Self::Safeguard { off: None, .. }
             | Self::Policy { .. }
             | Self::Weight { .. }
             | Self::Delay { .. }
+            | Self::Capacity(_)
             | Self::ResumeQueue(_)
             | Self::ResumeConsumers { .. }
             | Self::LogLevel { .. }
@@ -383,6 +394,17 @@ impl Action {
             Self::ClearFaults { instance } => {
                 format!("Clear the faults of {}?", whose(instance, "all instances"))
             }
+            Self::Safeguard {
+                safeguard,
+                off: Some(seconds),
+            } => {
+                let lasts = Duration::from_secs(*seconds);
+                format!("Go without {safeguard} for {}?", span(lasts))
+            }
+            Self::Safeguard {
+                safeguard,
+                off: None,
+            } => format!("Switch {safeguard} on?"),
             Self::Policy { policy, pool } => {
                 format!("Pick {} by {policy}?", whose(pool, "gateways"))
             }
@@ -391,6 +413,10 @@ impl Action {
                 format!("Change how {} are balanced?", whose(pool, "gateways"))
             }
             Self::Delay { of, lasts } => format!("Let {} take {}?", of.name(), span(*lasts)),
+            Self::Capacity(0) => "Let any number of requests be worked on?".to_owned(),
+            Self::Capacity(places) => {
+                format!("Work on {places} at a time in each exercise instance?")
+            }
             Self::PauseQueue(queue) => format!("Pause the queue {queue}?"),
             Self::ResumeQueue(queue) => format!("Resume the queue {queue}?"),
             Self::PauseConsumers { target } => format!("Pause {}?", whose(target, "all consumers")),
@@ -410,7 +436,9 @@ impl Action {
             Self::LogLevel { instance, level } => {
                 format!("Log {level} on {}?", whose(instance, "all instances"))
             }
-            Self::StopEverything => "Stop all traffic and clear all faults?".to_owned(),
+            Self::StopEverything => {
+                "Stop traffic, clear faults, switch all safeguards on?".to_owned()
+            }
             Self::Several(actions) => format!("Do these {} things?", actions.len()),
         }
     }
@@ -470,6 +498,16 @@ impl Action {
                 fault::words(fault).into_iter().for_each(say);
             }
             Self::ClearFaults { instance } => instance.iter().cloned().for_each(say),
+            Self::Safeguard { safeguard, off } => {
+                say(safeguard.name().to_owned());
+                match off {
+                    None => say("on".to_owned()),
+                    Some(seconds) => {
+                        say("off".to_owned());
+                        say(format!("for={seconds}s"));
+                    }
+                }
+            }
             Self::Policy { policy, pool } => {
                 say(policy.clone());
                 pool.iter().map(|pool| format!("pool={pool}")).for_each(say);
@@ -491,6 +529,10 @@ impl Action {
                 say(of.name().to_owned());
                 say(span(*lasts));
             }
+            Self::Capacity(places) => say(match places {
+                0 => "any".to_owned(),
+                places => places.to_string(),
+            }),
             Self::PauseConsumers { target } | Self::ResumeConsumers { target } => {
                 target.iter().cloned().for_each(say);
             }
@@ -543,10 +585,12 @@ impl Action {
             Self::Scale { .. } => "scale",
             Self::Fault { .. } => "fault",
             Self::ClearFaults { .. } => "clear-faults",
+            Self::Safeguard { .. } => "safeguard",
             Self::Policy { .. } => "policy",
             Self::Weight { .. } => "weight",
             Self::Balancing { .. } => "balancing",
             Self::Delay { .. } => "delay",
+            Self::Capacity(_) => "capacity",
             Self::PauseQueue(_) => "pause-queue",
             Self::ResumeQueue(_) => "resume-queue",
             Self::PauseConsumers { .. } => "pause-consumers",

@@ -168,6 +168,9 @@ mod tests {
             ("redrive b", vec!["bookings"]),
             ("call GET /d", vec!["/data"]),
             ("cache o", vec!["on", "off"]),
+            ("safeguard leas", vec!["lease-void", "leases"]),
+            ("safeguard leases o", vec!["off", "on"]),
+            ("safeguard leases off fo", vec!["for="]),
             ("explode ", vec![]),
         ] {
             assert_eq!(complete(line, &names()), expected, "{line:?}");

@@ -40,8 +40,6 @@ pub enum Failure {
         "{what} needs the supervisor, and this lab's cannot be reached from here; where the lab runs, use `{command}`"
     )]
     NotSupervised { what: String, command: String },
-    #[error("the supervisor: {reason}")]
-    Supervisor { reason: String },
     #[error("{who} still has {in_flight} requests in flight after {seconds} s; it stays drained")]
     StillBusy {
         who: String,

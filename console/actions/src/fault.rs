@@ -27,9 +27,14 @@ pub(crate) fn read(reader: &mut Reader) -> Result<Fault, ParseError> {
         Ok(time.as_millis() as u64)
     };
     let (latency_ms, jitter_ms) = (milliseconds("latency")?, milliseconds("jitter")?);
+    let hold_ms = milliseconds("hold")?;
     let error_rate = match reader.option("errors")? {
         None => 0.0,
-        Some(text) => share(&text)?,
+        Some(text) => share("errors", &text)?,
+    };
+    let lose_rate = match reader.option("lose")? {
+        None => 0.0,
+        Some(text) => share("lose", &text)?,
     };
     let error_status = reader
         .number("status", 400..=599)?
@@ -45,27 +50,31 @@ pub(crate) fn read(reader: &mut Reader) -> Result<Fault, ParseError> {
         route,
         latency_ms,
         jitter_ms,
+        hold_ms,
         error_rate,
         error_status,
+        lose_rate,
         hang: reader.flag("hang"),
         refuse: reader.flag("refuse"),
         expires_in_seconds: lasts(reader)?,
     };
     if fault.latency_ms == 0
         && fault.jitter_ms == 0
+        && fault.hold_ms == 0
         && fault.error_rate == 0.0
+        && fault.lose_rate == 0.0
         && !fault.hang
         && !fault.refuse
     {
         return Err(ParseError::new(
             "fault",
-            "say what breaks: latency=200ms, jitter=50ms, errors=0.5 (with status=503), hang or refuse",
+            "say what breaks: latency=200ms, jitter=50ms, hold=200ms, errors=0.5 (with status=503), lose=0.5, hang or refuse",
         ));
     }
     Ok(fault)
 }
 
-fn share(text: &str) -> Result<f64, ParseError> {
+fn share(name: &str, text: &str) -> Result<f64, ParseError> {
     let number = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse::<f64>(),
@@ -73,8 +82,8 @@ fn share(text: &str) -> Result<f64, ParseError> {
     match number {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
         _ => Err(ParseError::new(
-            &format!("errors={text}"),
-            "a share above 0 and up to 1 is wanted, such as errors=0.5 or errors=50%",
+            &format!("{name}={text}"),
+            format!("a share above 0 and up to 1 is wanted, such as {name}=0.5 or {name}=50%"),
         )),
     }
 }
@@ -98,7 +107,11 @@ fn lasts(reader: &mut Reader) -> Result<Option<u64>, ParseError> {
 
 pub(crate) fn words(fault: &Fault) -> Vec<String> {
     let mut words = Vec::new();
-    for (name, milliseconds) in [("latency", fault.latency_ms), ("jitter", fault.jitter_ms)] {
+    for (name, milliseconds) in [
+        ("latency", fault.latency_ms),
+        ("jitter", fault.jitter_ms),
+        ("hold", fault.hold_ms),
+    ] {
         if milliseconds > 0 {
             words.push(format!(
                 "{name}={}",
@@ -108,6 +121,9 @@ pub(crate) fn words(fault: &Fault) -> Vec<String> {
     }
     if fault.error_rate > 0.0 {
         words.push(format!("errors={}", fault.error_rate));
+    }
+    if fault.lose_rate > 0.0 {
+        words.push(format!("lose={}", fault.lose_rate));
     }
     words.extend(fault.error_status.map(|status| format!("status={status}")));
     words.extend(fault.route.as_ref().map(|route| format!("route={route}")));
@@ -132,11 +148,23 @@ pub(crate) fn describe(fault: &Fault) -> String {
         (latency, 0) => effects.push(format!("{latency} ms slower")),
         (latency, jitter) => effects.push(format!("{latency} to {} ms slower", latency + jitter)),
     }
+    if fault.hold_ms > 0 {
+        effects.push(format!(
+            "answers held back {} ms after the work",
+            fault.hold_ms
+        ));
+    }
     if fault.error_rate > 0.0 {
         effects.push(format!(
             "{}% answered {}",
             fault.error_rate * 100.0,
             fault.error_status.unwrap_or(500)
+        ));
+    }
+    if fault.lose_rate > 0.0 {
+        effects.push(format!(
+            "{}% carried out and the answer lost",
+            fault.lose_rate * 100.0
         ));
     }
     if fault.hang {

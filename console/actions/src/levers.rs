@@ -8,14 +8,13 @@ mod http;
 mod impact;
 mod instances;
 mod queues;
+mod safeguards;
 mod switches;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-
-use futures::future::BoxFuture;
 
 use crate::{Action, Answer, Failure, FlushScope, Lab, Place, Rights, names::nearest};
 
@@ -24,24 +23,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Hears of the steps of an action that takes its time.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// What only a lab's supervisor can do. Whoever can reach one implements this.
-pub trait Supervise: Send + Sync {
-    /// Restarts an instance or a role, one after the other; the names of what was restarted.
-    fn restart(
-        &self,
-        target: String,
-        tell: Progress,
-    ) -> BoxFuture<'static, Result<Vec<String>, String>>;
-
-    /// Runs so many instances of a role; their names.
-    fn scale(
-        &self,
-        role: String,
-        count: u32,
-        tell: Progress,
-    ) -> BoxFuture<'static, Result<Vec<String>, String>>;
-}
 
 /// What became of an action.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +55,6 @@ pub struct Levers {
     http: reqwest::Client,
     lab: Arc<Lab>,
     rights: Rights,
-    supervisor: Option<Arc<dyn Supervise>>,
     tell: Progress,
     memory: Arc<Memory>,
 }
@@ -112,18 +92,8 @@ impl Levers {
             http,
             lab: Arc::new(lab),
             rights,
-            supervisor: None,
             tell: Arc::new(|_| {}),
             memory: Arc::default(),
-        }
-    }
-
-    /// With somebody who can restart and scale.
-    #[must_use]
-    pub fn supervised_by(self, supervisor: Arc<dyn Supervise>) -> Self {
-        Self {
-            supervisor: Some(supervisor),
-            ..self
         }
     }
 
@@ -149,8 +119,8 @@ impl Levers {
 
     /// Carries an action out. Of several, the first that fails ends it.
     ///
-    /// Steady traffic is not for this: whoever asks for it runs it. Of [`Action::StopEverything`], this clears the faults, and
-    /// the traffic is for the caller to stop.
+    /// Steady traffic is not for this: whoever asks for it runs it. Of [`Action::StopEverything`], this clears the faults and
+    /// switches the safeguards on, and the traffic is for the caller to stop.
     pub async fn perform(&self, action: &Action) -> Result<Done, Failure> {
         if self.rights.read_only && action.changes() {
             return Err(Failure::ReadOnly);
@@ -206,12 +176,14 @@ impl Levers {
             Action::Scale { role, count } => self.scale(role, *count).await,
             Action::Fault { instance, fault } => self.add_fault(instance, fault).await,
             Action::ClearFaults { instance } => self.clear_faults(instance.as_deref()).await,
+            Action::Safeguard { safeguard, off } => self.set_safeguard(*safeguard, *off).await,
             Action::Policy { policy, pool } => self.set_policy(policy, pool.as_deref()).await,
             Action::Weight { instance, weight } => self.set_weight(instance, *weight).await,
             Action::Balancing { pool, settings } => {
                 self.set_balancing(pool.as_deref(), settings).await
             }
             Action::Delay { of, lasts } => self.set_delay(*of, *lasts).await,
+            Action::Capacity(places) => self.set_capacity(*places).await,
             Action::PauseQueue(queue) => self.switch_queue(queue, true).await,
             Action::ResumeQueue(queue) => self.switch_queue(queue, false).await,
             Action::PauseConsumers { target } => {
@@ -231,7 +203,7 @@ impl Levers {
             Action::LogLevel { instance, level } => {
                 self.set_log_level(instance.as_deref(), level).await
             }
-            Action::StopEverything => self.clear_faults(None).await,
+            Action::StopEverything => self.clear_everything().await,
             // `all` gives single actions only.
             Action::Several(_) => Ok(Done::new("nothing")),
         }

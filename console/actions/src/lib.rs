@@ -6,12 +6,13 @@
 //! goes through here, so that each can show the others' words.
 //!
 //! This crate knows the HTTP contract and the admin surface, and neither the services nor who draws the screen. What only the
-//! lab's supervisor can do comes in through [`Supervise`]; steady traffic belongs to the process that asks for it
+//! lab's supervisor can do is asked of it over HTTP; steady traffic belongs to the process that asks for it
 //! ([`TrafficPlan::options`]).
 
 mod action;
 mod answer;
 mod complete;
+pub mod exposition;
 mod failure;
 mod fault;
 mod lab;
@@ -28,10 +29,10 @@ pub use action::{Action, Danger, Delayed, Door, FlushScope, Method, Target};
 pub use answer::{Answer, Span, waterfall};
 pub use complete::complete;
 pub use failure::Failure;
-pub use kit::faults::Fault;
+pub use kit::{faults::Fault, safeguards::Safeguard};
 pub use lab::{Lab, Place, Rights};
-pub use levers::{Done, Levers, Progress, Supervise};
-pub use names::{Names, POLICIES};
+pub use levers::{Done, Levers, Progress};
+pub use names::{Names, POLICIES, nearest};
 pub use parse::ParseError;
 pub use table::{Entry, Group, TABLE, entry};
-pub use traffic::TrafficPlan;
+pub use traffic::{Manners, TrafficPlan};

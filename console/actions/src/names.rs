@@ -28,7 +28,8 @@ pub struct Names {
 }
 
 /// The known word that a mistyped one is nearest to, at most two letters away.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 40 {
         return None;
     }

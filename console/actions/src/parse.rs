@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kit::safeguards::{MOST_SECONDS, Safeguard, USUAL_SECONDS};
 use load::Mix;
 
 use crate::{
@@ -152,6 +153,7 @@ fn read(verb: &str, reader: &mut Reader) -> Result<Action, ParseError> {
         "clear-faults" => Action::ClearFaults {
             instance: reader.optional_name("an instance")?,
         },
+        "safeguard" => safeguard(reader)?,
         "policy" => {
             let pool = pool(reader)?;
             let word = reader.word("the policy")?;
@@ -172,6 +174,23 @@ fn read(verb: &str, reader: &mut Reader) -> Result<Action, ParseError> {
             settings: settings(reader)?,
         },
         "delay" => delay(reader)?,
+        "capacity" => {
+            let word = reader.word("the number of places, or any")?;
+            let places = word
+                .parse()
+                .ok()
+                .filter(|places| (1..=10_000).contains(places));
+            Action::Capacity(match (word.as_str(), places) {
+                ("any", _) => 0,
+                (_, Some(places)) => places,
+                (_, None) => {
+                    return Err(ParseError::new(
+                        &word,
+                        "1 to 10000 places are wanted, or any",
+                    ));
+                }
+            })
+        }
         "pause-queue" => Action::PauseQueue(reader.name("a queue")?),
         "resume-queue" => Action::ResumeQueue(reader.name("a queue")?),
         "pause-consumers" => Action::PauseConsumers {
@@ -330,6 +349,44 @@ fn settings(reader: &mut Reader) -> Result<BTreeMap<String, String>, ParseError>
         ));
     }
     Ok(settings)
+}
+
+fn safeguard(reader: &mut Reader) -> Result<Action, ParseError> {
+    let time = reader.option("for")?;
+    let word = reader.word("the safeguard")?;
+    let safeguard = word.parse().map_err(|_| {
+        let near = nearest(&word, Safeguard::NAMES.into_iter());
+        let reason = near.map_or_else(
+            || format!("the safeguards are {}", Safeguard::NAMES.join(", ")),
+            |near| format!("there is no such safeguard; is {near} meant?"),
+        );
+        ParseError::new(&word, reason)
+    })?;
+    let word = reader.word("on or off")?;
+    let off = match (word.as_str(), time) {
+        ("on", None) => None,
+        ("on", Some(time)) => {
+            return Err(ParseError::new(
+                &format!("for={time}"),
+                "only what is off comes back after a time",
+            ));
+        }
+        ("off", None) => Some(USUAL_SECONDS),
+        ("off", Some(time)) => {
+            let lasts = number::duration(&time).filter(|lasts| lasts.subsec_nanos() == 0);
+            match lasts.map(|lasts| lasts.as_secs()) {
+                Some(seconds @ 1..=MOST_SECONDS) => Some(seconds),
+                _ => {
+                    return Err(ParseError::new(
+                        &format!("for={time}"),
+                        "whole seconds up to an hour are wanted, such as for=60s",
+                    ));
+                }
+            }
+        }
+        _ => return Err(ParseError::new(&word, "on or off is wanted")),
+    };
+    Ok(Action::Safeguard { safeguard, off })
 }
 
 fn delay(reader: &mut Reader) -> Result<Action, ParseError> {

@@ -1,5 +1,7 @@
 //! The table: every action with its words, its meaning and an example.
 
+use kit::safeguards::Safeguard;
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -152,7 +154,7 @@ pub const TABLE: &[Entry] = &[
     row(
         Group::Traffic,
         "traffic",
-        "constant|ramp|spike|burst|soak rate=PER_SECOND [for=TIME] [mix=MIX] [seed=NUMBER]",
+        "constant|ramp|spike|burst|soak rate=PER_SECOND [for=TIME] [mix=MIX] [seed=NUMBER] [connections=NUMBER] [timeout=TIME] [retries=NUMBER] [budget=PERCENT] [keys=off]",
         "Start steady traffic; it ends by itself",
         "traffic ramp rate=500 for=60s mix=contract",
         &[
@@ -161,6 +163,11 @@ pub const TABLE: &[Entry] = &[
             Slot::Option("for", TIMES),
             Slot::Option("mix", Value::Mix),
             Slot::Option("seed", Value::Free),
+            Slot::Option("connections", Value::Such(&["64", "1000"])),
+            Slot::Option("timeout", Value::Such(&["500ms", "1s"])),
+            Slot::Option("retries", Value::Such(&["3"])),
+            Slot::Option("budget", Value::Such(&["10%", "none"])),
+            Slot::Option("keys", Value::Such(&["on", "off"])),
         ],
     ),
     row(
@@ -259,17 +266,27 @@ pub const TABLE: &[Entry] = &[
         ],
     ),
     row(
+        Group::Instances,
+        "capacity",
+        "PLACES|any",
+        "Change how many requests for /process an exercise instance works on at a time",
+        "capacity 8",
+        &[Slot::Word(&["8", "any"])],
+    ),
+    row(
         Group::Faults,
         "fault",
-        "INSTANCE [latency=TIME] [jitter=TIME] [errors=SHARE] [status=CODE] [hang] [refuse] [route=PATH] [for=TIME|forever]",
+        "INSTANCE [latency=TIME] [jitter=TIME] [hold=TIME] [errors=SHARE] [status=CODE] [lose=SHARE] [hang] [refuse] [route=PATH] [for=TIME|forever]",
         "Break an instance on purpose, for a minute unless told",
         "fault gateway-2 latency=200ms for=60s route=/data",
         &[
             Slot::Instance,
             Slot::Option("latency", Value::Such(&["50ms", "200ms", "2s"])),
             Slot::Option("jitter", Value::Such(&["20ms", "100ms"])),
+            Slot::Option("hold", Value::Such(&["1s"])),
             Slot::Option("errors", Value::Such(&["10%", "50%", "1"])),
             Slot::Option("status", Value::Such(&["500", "503", "429"])),
+            Slot::Option("lose", Value::Such(&["50%", "1"])),
             Slot::Flag("hang"),
             Slot::Flag("refuse"),
             Slot::Option("route", Value::Path),
@@ -283,6 +300,18 @@ pub const TABLE: &[Entry] = &[
         "End the faults of an instance, or all",
         "clear-faults",
         &[Slot::Instance],
+    ),
+    row(
+        Group::Faults,
+        "safeguard",
+        "NAME off|on [for=]",
+        "Go without a safeguard for a while (five minutes), wherever it matters, to see what it is for",
+        "safeguard leases off for=60s",
+        &[
+            Slot::Word(&Safeguard::NAMES),
+            Slot::Word(&["off", "on"]),
+            Slot::Option("for", TIMES),
+        ],
     ),
     row(
         Group::Balancing,
@@ -386,7 +415,7 @@ pub const TABLE: &[Entry] = &[
         Group::Everything,
         "stop-everything",
         "",
-        "Stop own traffic and clear all faults everywhere",
+        "Stop own traffic, clear all faults and switch all safeguards on, everywhere",
         "stop-everything",
         &[],
     ),

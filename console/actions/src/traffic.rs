@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use load::{Credentials, Mix, Mode, Options, Profile, Schedule};
+use load::{Credentials, Mix, Mode, Options, Profile, Retries, Schedule};
 
 use crate::{
     ParseError,
@@ -11,8 +11,10 @@ use crate::{
     reader::Reader,
 };
 
-/// Connections that the traffic may hold.
+/// Connections that the traffic may hold when nobody says.
 const CONNECTIONS: u32 = 64;
+/// How long an answer is waited for when nobody says.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that traffic runs, in seconds: a day.
 const LONGEST: u64 = 86_400;
 
@@ -27,6 +29,99 @@ pub struct TrafficPlan {
     pub seconds: u64,
     /// Draws the calls and their parameters; the same number gives the same sequence.
     pub seed: u64,
+    pub manners: Manners,
+}
+
+/// How the clients behave that the traffic stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manners {
+    /// The most requests in flight, 1 to 10,000.
+    pub connections: u32,
+    /// An answer is waited for this long, a millisecond to a minute.
+    pub timeout: Duration,
+    pub retries: Retries,
+    /// Whether writes carry an idempotency key.
+    pub keyed: bool,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            timeout: TIMEOUT,
+            retries: Retries::default(),
+            keyed: true,
+        }
+    }
+}
+
+impl Manners {
+    fn read(reader: &mut Reader) -> Result<Self, ParseError> {
+        let usual = Self::default();
+        let connections = reader.number("connections", 1..=10_000)?;
+        let timeout = reader.time("timeout")?.unwrap_or(usual.timeout);
+        if timeout.is_zero() || timeout > Duration::from_mins(1) {
+            return Err(ParseError::new(
+                &format!("timeout={}", span(timeout)),
+                "a minute at most is wanted, such as timeout=500ms",
+            ));
+        }
+        let most = reader.number("retries", 0..=20)?.unwrap_or_default();
+        let budget_percent = match reader.option("budget")?.as_deref() {
+            None | Some("none") => None,
+            Some(text) => {
+                let percent = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
+                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+                Some(percent.map(f64::abs).ok_or_else(|| {
+                    ParseError::new(
+                        &format!("budget={text}"),
+                        "retries for each hundred requests are wanted, such as budget=20%, or budget=none",
+                    )
+                })?)
+            }
+        };
+        let keyed = match reader.option("keys")?.as_deref() {
+            None | Some("on") => true,
+            Some("off") => false,
+            Some(text) => {
+                return Err(ParseError::new(
+                    &format!("keys={text}"),
+                    "on or off is wanted",
+                ));
+            }
+        };
+        Ok(Self {
+            connections: connections.map_or(usual.connections, |number| number as u32),
+            timeout,
+            retries: Retries {
+                most: most as u32,
+                budget_percent,
+            },
+            keyed,
+        })
+    }
+
+    /// What differs from the usual.
+    fn words(&self) -> Vec<String> {
+        let usual = Self::default();
+        let mut words = Vec::new();
+        if self.connections != usual.connections {
+            words.push(format!("connections={}", self.connections));
+        }
+        if self.timeout != usual.timeout {
+            words.push(format!("timeout={}", span(self.timeout)));
+        }
+        if self.retries.most != 0 {
+            words.push(format!("retries={}", self.retries.most));
+        }
+        if let Some(percent) = self.retries.budget_percent {
+            words.push(format!("budget={percent}%"));
+        }
+        if !self.keyed {
+            words.push("keys=off".to_owned());
+        }
+        words
+    }
 }
 
 impl TrafficPlan {
@@ -42,6 +137,7 @@ impl TrafficPlan {
             rate,
             seconds: profile.usual_time().as_secs(),
             seed: 1,
+            manners: Manners::default(),
         }
     }
 
@@ -63,8 +159,11 @@ impl TrafficPlan {
             mode: Mode::Open {
                 rate: self.rate,
                 schedule: Schedule::Constant,
-                connections: CONNECTIONS,
+                connections: self.manners.connections,
             },
+            request_timeout: self.manners.timeout,
+            retries: self.manners.retries,
+            keyed: self.manners.keyed,
             profile: self.profile,
             mix: self.mix.clone(),
             time_limit: Duration::from_secs(self.seconds),
@@ -100,6 +199,7 @@ impl TrafficPlan {
         };
         let mix = reader.option("mix")?.map(|text| mix(&text)).transpose()?;
         let seed = reader.number("seed", 0..=u64::MAX)?;
+        let manners = Manners::read(reader)?;
         let word = reader.word("the profile")?;
         let profile = word.parse().map_err(|error: load::Error| match error {
             load::Error::Option { reason, .. } => ParseError::new(&word, reason),
@@ -112,16 +212,19 @@ impl TrafficPlan {
             rate,
             seconds: seconds.unwrap_or(usual.seconds),
             seed: seed.unwrap_or(usual.seed),
+            manners,
         })
     }
 
     pub(crate) fn words(&self) -> Vec<String> {
-        vec![
+        let mut words = vec![
             self.profile.name().to_owned(),
             format!("rate={}", self.rate),
             format!("for={}", span(Duration::from_secs(self.seconds))),
             format!("mix={}", self.mix),
             format!("seed={}", self.seed),
-        ]
+        ];
+        words.extend(self.manners.words());
+        words
     }
 }

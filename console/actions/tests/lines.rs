@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use actions::{
-    Action, Danger, Delayed, Door, Fault, FlushScope, Method, POLICIES, TABLE, Target, TrafficPlan,
+    Action, Danger, Delayed, Door, Fault, FlushScope, Manners, Method, POLICIES, Safeguard, TABLE,
+    Target, TrafficPlan,
 };
-use load::{Kind, Mix, Profile};
+use load::{Kind, Mix, Profile, Retries};
 use proptest::{option, prelude::*, sample::select};
 
 fn name() -> impl Strategy<Value = String> {
@@ -36,6 +37,22 @@ fn rate() -> impl Strategy<Value = f64> {
     ]
 }
 
+fn manners() -> impl Strategy<Value = Manners> {
+    let budget = option::of((0..=1_000_u32).prop_map(|tenths| f64::from(tenths) / 10.0));
+    let retries = (0..=20_u32, budget).prop_map(|(most, budget_percent)| Retries {
+        most,
+        budget_percent,
+    });
+    (1..=10_000_u32, 1..=60_000_u64, retries, any::<bool>()).prop_map(
+        |(connections, milliseconds, retries, keyed)| Manners {
+            connections,
+            timeout: Duration::from_millis(milliseconds),
+            retries,
+            keyed,
+        },
+    )
+}
+
 fn plan() -> impl Strategy<Value = TrafficPlan> {
     (
         select(Profile::ALL.to_vec()),
@@ -43,20 +60,22 @@ fn plan() -> impl Strategy<Value = TrafficPlan> {
         rate(),
         1..86_400_u64,
         any::<u64>(),
+        prop_oneof![Just(Manners::default()), manners()],
     )
-        .prop_map(|(profile, mix, rate, seconds, seed)| TrafficPlan {
+        .prop_map(|(profile, mix, rate, seconds, seed, manners)| TrafficPlan {
             profile,
             mix,
             rate,
             seconds,
             seed,
+            manners,
         })
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
     let route = option::of(text().prop_map(|text| format!("/{text}")));
-    let times = (0..600_000_u64, 1..600_000_u64);
-    let error = (0.0..1.0_f64, option::of(400..=599_u16));
+    let times = (0..600_000_u64, 1..600_000_u64, 0..600_000_u64);
+    let error = (0.0..1.0_f64, option::of(400..=599_u16), 0.0..1.0_f64);
     (
         route,
         times,
@@ -68,8 +87,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         .prop_map(
             |(
                 route,
-                (latency_ms, jitter_ms),
-                (error_rate, error_status),
+                (latency_ms, jitter_ms, hold_ms),
+                (error_rate, error_status, lose_rate),
                 hang,
                 refuse,
                 expires_in_seconds,
@@ -77,8 +96,10 @@ fn fault() -> impl Strategy<Value = Fault> {
                 route,
                 latency_ms,
                 jitter_ms,
+                hold_ms,
                 error_rate,
                 error_status,
+                lose_rate,
                 hang,
                 refuse,
                 expires_in_seconds,
@@ -140,6 +161,8 @@ fn single() -> impl Strategy<Value = Action> {
         (name(), 0..=20_u32).prop_map(|(role, count)| Action::Scale { role, count }),
         (name(), fault()).prop_map(|(instance, fault)| Action::Fault { instance, fault }),
         option::of(name()).prop_map(|instance| Action::ClearFaults { instance }),
+        (select(Safeguard::ALL.to_vec()), option::of(1..=3_600_u64))
+            .prop_map(|(safeguard, off)| Action::Safeguard { safeguard, off }),
         (select(POLICIES.to_vec()), option::of(name())).prop_map(|(policy, pool)| Action::Policy {
             policy: policy.to_owned(),
             pool
@@ -155,6 +178,7 @@ fn single() -> impl Strategy<Value = Action> {
             of,
             lasts: Duration::from_millis(lasts)
         }),
+        (0..=10_000_u32).prop_map(Action::Capacity),
         name().prop_map(Action::PauseQueue),
         name().prop_map(Action::ResumeQueue),
         option::of(name()).prop_map(|target| Action::PauseConsumers { target }),
@@ -313,6 +337,26 @@ fn lines_mean_what_they_say() {
             },
         ),
         (
+            "safeguard retry-budget off",
+            Action::Safeguard {
+                safeguard: Safeguard::RetryBudget,
+                off: Some(300),
+            },
+        ),
+        (
+            "safeguard leases off for=90s; safeguard leases on",
+            Action::Several(vec![
+                Action::Safeguard {
+                    safeguard: Safeguard::Leases,
+                    off: Some(90),
+                },
+                Action::Safeguard {
+                    safeguard: Safeguard::Leases,
+                    off: None,
+                },
+            ]),
+        ),
+        (
             "cache off; cache on gateway-1",
             Action::Several(vec![
                 Action::CacheSwitch {
@@ -371,6 +415,22 @@ fn what_cannot_be_used_is_named() {
         ("fault gateway-2 hang route=data", "data", "begins with /"),
         ("fault gateway-2 hang latncy=2s", "latncy=2s", "fault takes"),
         ("fault a latency=1s latency=2s", "latency=2s", "twice"),
+        ("safeguard", "safeguard", "the safeguard is missing"),
+        ("safeguard lease off", "lease", "is leases meant"),
+        (
+            "safeguard seatbelt off",
+            "seatbelt",
+            "the safeguards are inbox",
+        ),
+        ("safeguard leases", "safeguard", "on or off is missing"),
+        ("safeguard leases maybe", "maybe", "on or off is wanted"),
+        ("safeguard leases off for=2h", "for=2h", "up to an hour"),
+        (
+            "safeguard leases off for=forever",
+            "for=forever",
+            "up to an hour",
+        ),
+        ("safeguard leases on for=5s", "for=5s", "only what is off"),
         ("scale gateway 21", "21", "0 to 20"),
         ("scale gateway -1", "-1", "0 to 20"),
         ("weight gateway-2 0", "0", "from 1 to 1000"),
@@ -397,11 +457,20 @@ fn what_cannot_be_used_is_named() {
         ("traffic ramp rate=NaN", "NaN", "from 0 to 20000"),
         ("traffic ramp rate=5 mix=walk", "walk", "is no call"),
         ("traffic ramp rate=5 for=2d", "for=2d", "a time is wanted"),
+        ("traffic ramp rate=5 retries=21", "retries=21", "0 to 20"),
+        (
+            "traffic ramp rate=5 budget=200%",
+            "budget=200%",
+            "hundred requests",
+        ),
+        ("traffic ramp rate=5 keys=maybe", "keys=maybe", "on or off"),
+        ("traffic ramp rate=5 timeout=2m", "timeout=120s", "a minute"),
         ("log-level loud", "loud", "error, warn"),
         ("balancing", "balancing", "a setting is missing"),
         ("balancing a..b=1", "a..b=1", "look like"),
         ("balancing a=1 a.b=2", "a.b", "inside"),
         ("delay data 2h", "2h", "up to 60 s"),
+        ("capacity 0", "0", "1 to 10000"),
         ("burst 0", "0", "from 1 to 10000"),
         ("burst +5", "+5", "from 1 to 10000"),
         ("flush key='a", "'", "does not end"),
@@ -433,6 +502,7 @@ fn a_kill_and_a_purge_need_the_name_typed() {
         "flush all",
         "fault a hang",
         "cache off",
+        "safeguard claim off",
         "purge-dead tasks 1-1",
         "restore a; flush all",
     ] {
@@ -441,6 +511,7 @@ fn a_kill_and_a_purge_need_the_name_typed() {
     for line in [
         "restore a",
         "cache on",
+        "safeguard claim on",
         "clear-faults",
         "stop-everything",
         "stop-traffic",

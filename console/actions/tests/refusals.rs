@@ -1,9 +1,12 @@
 //! What is refused before a byte is sent, and what is said of those who do not answer.
 
-use std::sync::Arc;
+#![allow(clippy::unwrap_used)]
 
 use actions::{Action, Failure, Lab, Levers, Place, Rights, TABLE};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 /// A lab of which every address is the listener's.
 fn lab(address: &str) -> Lab {
@@ -137,6 +140,7 @@ async fn what_is_not_there_or_not_allowed_is_said() {
             "pause-consumers travel",
             "there is no consumer \"travel\"; there are worker-1, worker-2, notification-1",
         ),
+        ("safeguard leases off", "balancer-1 does not answer"),
         ("weight worker-9 2", "there is no instance"),
         (
             "weight notification-1 2",
@@ -173,63 +177,67 @@ async fn what_is_not_there_or_not_allowed_is_said() {
     assert!(matches!(nobody, Failure::NoToken { .. }), "{nobody}");
 }
 
-/// A supervisor that says what it was asked for.
-struct Echo;
-
-impl actions::Supervise for Echo {
-    fn restart(
-        &self,
-        target: String,
-        tell: actions::Progress,
-    ) -> futures::future::BoxFuture<'static, Result<Vec<String>, String>> {
-        tell("one step");
-        Box::pin(async move { Ok(vec![target]) })
-    }
-
-    fn scale(
-        &self,
-        role: String,
-        count: u32,
-        _: actions::Progress,
-    ) -> futures::future::BoxFuture<'static, Result<Vec<String>, String>> {
-        Box::pin(async move {
-            match count {
-                20 => Err("that is too many".to_owned()),
-                count => Ok((1..=count)
-                    .map(|number| format!("{role}-{number}"))
-                    .collect()),
+/// Answers on this listener as a supervisor does that runs at most nineteen of a role.
+async fn supervise(listener: TcpListener) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut request = Vec::new();
+            loop {
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                    let length = head
+                        .lines()
+                        .find_map(|line| line.strip_prefix("content-length: "));
+                    body.len() >= length.map_or(0, |length| length.parse().unwrap())
+                });
+                if whole {
+                    let (status, body) = if text.contains(r#"{"count":20}"#) {
+                        ("422 Unprocessable", r#"{"detail":"that is too many"}"#)
+                    } else {
+                        ("200 OK", "{}")
+                    };
+                    let length = body.len();
+                    let answer =
+                        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    request.clear();
+                } else if !matches!(stream.read_buf(&mut request).await, Ok(1..)) {
+                    return;
+                }
             }
-        })
+        });
     }
 }
 
 #[tokio::test]
 async fn a_supervisor_is_asked_and_scaling_is_undone() {
-    let steps = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let heard = Arc::clone(&steps);
-    let levers = Levers::new(Levers::client().unwrap(), lab("127.0.0.1:9"), rights())
-        .supervised_by(Arc::new(Echo))
-        .telling(Arc::new(move |step: &str| {
-            heard.lock().unwrap().push(step.to_owned());
-        }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(supervise(listener));
+    let supervised = Lab {
+        supervisor_url: Some(url),
+        ..lab("127.0.0.1:9")
+    };
+    let levers = Levers::new(Levers::client().unwrap(), supervised, rights());
     let scaled = levers.perform(&parse("scale worker 3")).await.unwrap();
-    assert_eq!(
-        scaled.text,
-        "worker: worker-1, worker-2, worker-3, before 2"
-    );
+    assert_eq!(scaled.text, "worker: 3 run, before 2");
     assert_eq!(scaled.undo, Some(parse("scale worker 2")));
     let restarted = levers.perform(&parse("restart worker")).await.unwrap();
     assert_eq!(restarted.undo, None);
-    assert_eq!(*steps.lock().unwrap(), ["one step"]);
+    assert_eq!(restarted.text, "restarted: worker");
     let refused = levers.perform(&parse("scale worker 20")).await.unwrap_err();
-    assert_eq!(refused.to_string(), "the supervisor: that is too many");
+    assert_eq!(
+        refused.to_string(),
+        "the supervisor refused (422): that is too many"
+    );
     // Of several, what was done before the failure is told.
     let partly = levers
         .perform(&parse("scale worker 4; scale worker 20; scale worker 5"))
         .await
         .unwrap_err();
     assert!(
-        matches!(&partly, Failure::Partly { done, .. } if done.contains("worker-4")),
+        matches!(&partly, Failure::Partly { done, .. } if done.contains("worker: 4 run")),
         "{partly}"
     );
     let both = levers

@@ -38,19 +38,29 @@ enum Event {
     Resized,
     /// The terminal is gone, or somebody ended us.
     Stop,
-    /// Continued after a stop that was not ours.
-    Continued,
+    Signal(Asked),
     Update(Update),
     Line(Line),
     Tick,
     Draw,
 }
 
-/// Signals that mean the end.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    End,
+    /// A stop, as Ctrl-Z asks for.
+    Suspend,
+    /// Nothing: it goes on after a stop that was not ours.
+    Continued,
+}
+
+/// Signals that mean the end, or a pause.
 pub struct Signals {
     terminate: Signal,
     hang_up: Signal,
     interrupt: Signal,
+    suspend: Signal,
     continued: Signal,
 }
 
@@ -61,16 +71,18 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
+            suspend: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
             continued: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
         })
     }
 
-    async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.hang_up.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.continued.recv() => Event::Continued,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.suspend.recv() => Asked::Suspend,
+            _ = self.continued.recv() => Asked::Continued,
         }
     }
 }
@@ -86,6 +98,8 @@ pub struct Console {
     last_draw: Option<Instant>,
     /// What the mouse can reach on the screen.
     targets: Targets,
+    /// How many marks the recording has.
+    marked: u64,
 }
 
 impl Console {
@@ -95,6 +109,7 @@ impl Console {
             state.sight.choose(window);
         }
         state.mouse = options.settings.mouse;
+        state.recording = options.record.is_some();
         Self {
             started: Instant::now(),
             state,
@@ -103,6 +118,7 @@ impl Console {
             draw_at: Some(Instant::now()),
             last_draw: None,
             targets: Targets::default(),
+            marked: 0,
         }
     }
 
@@ -126,7 +142,7 @@ impl Console {
             let event = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => Event::Stop,
-                event = signals.next() => event,
+                asked = signals.next() => Event::Signal(asked),
                 event = input.next() => match event {
                     Some(Ok(TerminalEvent::Key(key))) if key.kind != KeyEventKind::Release => Event::Key(key),
                     Some(Ok(TerminalEvent::Mouse(mouse))) => Event::Mouse(mouse),
@@ -143,7 +159,7 @@ impl Console {
             };
             self.state.tick(self.started.elapsed());
             match event {
-                Event::Stop => return Ok(()),
+                Event::Stop | Event::Signal(Asked::End) => return Ok(()),
                 Event::Draw => {
                     self.drain(wire);
                     self.draw(screen)?;
@@ -159,7 +175,11 @@ impl Console {
                     self.state.paste(&text);
                 }
                 Event::Resized => self.soon(),
-                Event::Continued => {
+                Event::Signal(Asked::Suspend) => {
+                    screen.suspend()?;
+                    self.soon();
+                }
+                Event::Signal(Asked::Continued) => {
                     screen.resume()?;
                     self.soon();
                 }
@@ -197,7 +217,9 @@ impl Console {
                     Command::Theme(name) => self.theme(Some(&name)),
                     Command::Export(path) => self.export(&path),
                     // A full queue of commands means a hand on the keyboard: what is too much is left out.
-                    Command::Do { .. } | Command::Weigh(_) => drop(wire.commands.try_send(command)),
+                    Command::Do { .. } | Command::Weigh(_) | Command::Lab(_) => {
+                        drop(wire.commands.try_send(command));
+                    }
                 }
             }
             let wanted = self.state.wanted();
@@ -313,6 +335,21 @@ impl Console {
             // The terminal has not taken the last frame yet.
             _ => self.later(),
         }
+        if self.state.recording {
+            self.note_marks(screen);
+        }
         Ok(())
+    }
+
+    /// What happened goes into the recording too, where a viewer will look for it.
+    fn note_marks(&mut self, screen: &mut Screen) {
+        for mark in self.state.marks.since(self.marked) {
+            screen.mark(&mark.text);
+        }
+        self.marked = self.state.marks.count();
+        if let Some(error) = screen.unrecorded() {
+            self.state.recording = false;
+            self.tell(Notice::bad(format!("the recording ended: {error}")));
+        }
     }
 }

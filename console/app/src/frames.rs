@@ -1,17 +1,14 @@
 //! How long frames take, for benchmarks: the real wire, model and views, drawn without a terminal.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
+use ratatui::layout::Size;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Options, net,
     state::{State, view::View},
-    view,
+    terminal, view,
 };
 
 /// Between two frames: as often as the console draws at most.
@@ -39,12 +36,7 @@ pub async fn time_frames(
         stop.clone(),
     )?;
     let mut state = State::default();
-    let area = Rect::new(0, 0, width, height);
-    let viewport = Viewport::Fixed(area);
-    let mut terminal = Terminal::with_options(
-        CrosstermBackend::new(io::sink()),
-        TerminalOptions { viewport },
-    )?;
+    let mut terminal = terminal::unseen(Size::new(width, height))?;
     let started = Instant::now();
     let mut times = Vec::with_capacity(count);
     while times.len() < count {

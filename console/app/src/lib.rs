@@ -10,21 +10,26 @@ mod keys;
 mod net;
 mod options;
 mod plain;
+mod recording;
 #[cfg(debug_assertions)]
 mod rehearsal;
+mod replay;
 mod state;
 mod terminal;
 mod view;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::{Context, ensure};
 use tokio_util::sync::CancellationToken;
 
 pub use frames::time_frames;
-pub use net::topology::{Names, TopologySource};
+use net::BASELINE;
+pub use net::topology::{Names, TopologySource, whereabouts};
 pub use options::{Options, Secrets, Settings};
 pub use plain::{Form, Limit, Verdict, Watch, watch};
+pub use recording::{Recording, What};
+pub use replay::play;
 
 /// Shows the console until the operator quits, the process is told to end, or `shutdown` is cancelled.
 /// The terminal is given back however it ends; traffic started from the console ends with it.
@@ -41,16 +46,22 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
     options.check()?;
     let keymap = options.keymap()?;
     let look = options.look(|name| std::env::var(name).ok());
+    let recorder = options
+        .record
+        .as_deref()
+        .map(recording::Recorder::create)
+        .transpose()?;
     let mut wire = net::Wire::start(
         options.topology.clone(),
         rights,
-        options.supervisor.clone(),
+        options.labs.clone(),
         shutdown.child_token(),
     )
     .context("cannot prepare HTTP")?;
     let signals = console::Signals::new().context("cannot listen to signals")?;
     let result = {
-        let mut screen = terminal::Screen::enter().context("cannot take over the terminal")?;
+        let mut screen =
+            terminal::Screen::enter(recorder).context("cannot take over the terminal")?;
         #[cfg(debug_assertions)]
         rehearsal::in_a_task();
         let mut console = console::Console::new(look, &options, keymap);
@@ -58,6 +69,13 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Resul
             .run(&mut screen, &mut wire, signals, &shutdown)
             .await
     };
+    if wire.runs_a_lab() {
+        // What cannot be told holds nothing up.
+        let _ = writeln!(
+            std::io::stderr(),
+            "the lab that is being run is ended and everything taken back: at most {BASELINE:?}"
+        );
+    }
     wire.close().await;
     result
 }

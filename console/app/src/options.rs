@@ -1,11 +1,11 @@
 //! What the console is told at its start, and what it finds out about the terminal.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context;
 use serde::Deserialize;
 
-use actions::{Rights, Supervise};
+use actions::Rights;
 
 use crate::{
     keys::Keymap,
@@ -46,10 +46,12 @@ pub struct Options {
     pub frames: u32,
     /// Act on nothing: no token is read, and what would change anything is refused.
     pub read_only: bool,
+    /// How labs are run from here, where they can be.
+    pub labs: Option<labs::field::Setup>,
+    /// Write down what is shown, in a new file.
+    pub record: Option<PathBuf>,
     /// The operator's own keys and theme, see [`Options::settings`].
     pub settings: Settings,
-    /// Who restarts and scales, where somebody does.
-    pub supervisor: Option<Arc<dyn Supervise>>,
 }
 
 /// The operator's file, such as `~/.config/recarga/console.toml`.
@@ -78,8 +80,9 @@ impl Options {
             colour: None,
             frames: 4,
             read_only: false,
+            labs: None,
+            record: None,
             settings: Settings::default(),
-            supervisor: None,
         }
     }
 

@@ -333,6 +333,9 @@ fn tell(state: &State, watch: &Watch, look: &Look, out: &mut dyn Write) -> io::R
                 format::count(state.queue_total().depth),
                 state.instances.len(),
             );
+            if let Some(off) = state.without() {
+                line.extend(["; ", &off]);
+            }
             for alert in state.alerts() {
                 line.extend(["; ", &alert.text]);
             }

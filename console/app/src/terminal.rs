@@ -1,7 +1,8 @@
 //! The terminal: taken over as one, given back whatever happens, written to only when something changed, never waited for.
 
 use std::{
-    io::{self, Write},
+    cell::Cell,
+    io,
     sync::{
         Once,
         atomic::{AtomicBool, Ordering},
@@ -15,19 +16,21 @@ use crossterm::{
     queue,
     style::ResetColor,
     terminal::{
-        BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-        disable_raw_mode, enable_raw_mode,
+        BeginSynchronizedUpdate, Clear, EndSynchronizedUpdate, EnterAlternateScreen,
+        LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
     },
 };
 use outlet::Outlet;
 use ratatui::{
     Frame, Terminal,
-    backend::{Backend, ClearType, CrosstermBackend, WindowSize},
-    buffer::Cell,
+    backend::{Backend, ClearType, WindowSize},
     layout::{Position, Size},
 };
 use rustix::termios::tcgetwinsize;
 
+use crate::recording::Recorder;
+
+mod encoding;
 mod outlet;
 
 /// What a terminal is taken for that does not know its size, such as a serial line.
@@ -87,6 +90,15 @@ fn give_back() {
     }
 }
 
+/// Gives the terminal back, and stops until somebody continues us.
+fn stop() -> io::Result<()> {
+    give_back();
+    // The whole group, as the terminal driver would: a parent in it (cargo) must stop as well. Not by the signal that asked for it,
+    // which is caught.
+    rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?;
+    Ok(())
+}
+
 /// Panics print after the screen is back, where they can be read.
 fn restore_on_panic() {
     static HOOK: Once = Once::new();
@@ -102,16 +114,75 @@ fn restore_on_panic() {
 /// The terminal while it is ours; dropping it gives it back.
 pub struct Screen {
     terminal: Terminal<Quiet>,
+    /// The last before the terminal is given back.
+    _stage: Stage,
+}
+
+/// The terminal while it is ours, for whoever has bytes to send; dropping it gives it back.
+pub struct Stage(());
+
+impl Stage {
+    pub fn enter() -> io::Result<Self> {
+        restore_on_panic();
+        take()?;
+        Ok(Self(()))
+    }
+
+    /// Stops as Ctrl-Z stops any program, and comes back with an empty screen.
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has the terminal may give it back"
+    )]
+    pub fn suspend(&self) -> io::Result<()> {
+        stop()?;
+        take()
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "only who has the terminal may write to it"
+    )]
+    pub fn send(&self, text: String) {
+        Outlet::get().send(&mut text.into_bytes());
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// How large the terminal is.
+pub fn size() -> io::Result<Size> {
+    let size = tcgetwinsize(io::stdout())?;
+    Ok(if size.ws_col == 0 || size.ws_row == 0 {
+        USUAL
+    } else {
+        Size::new(size.ws_col, size.ws_row)
+    })
 }
 
 impl Screen {
-    pub fn enter() -> io::Result<Self> {
-        restore_on_panic();
-        // The theme has decided about colours; crossterm's own NO_COLOR would also drop emphasis.
-        crossterm::style::force_color_output(true);
-        take()?;
-        let terminal = Terminal::new(Quiet::new()).inspect_err(|_| give_back())?;
-        Ok(Self { terminal })
+    /// Takes the terminal; what it is sent is written down as well, if there is a recorder.
+    pub fn enter(recorder: Option<Recorder>) -> io::Result<Self> {
+        let stage = Stage::enter()?;
+        let terminal = Terminal::new(Quiet::new(recorder))?;
+        Ok(Self {
+            terminal,
+            _stage: stage,
+        })
+    }
+
+    /// Marks a moment of the recording.
+    pub fn mark(&mut self, text: &str) {
+        let backend = self.terminal.backend_mut();
+        backend.record(|recorder, _| recorder.mark(text));
+    }
+
+    /// Why the recording ended, once.
+    pub fn unrecorded(&mut self) -> Option<io::Error> {
+        self.terminal.backend_mut().unrecorded.take()
     }
 
     /// Draws a frame, unless the terminal has not taken the last one yet. Whether it did: if not, try again later with what is
@@ -132,9 +203,7 @@ impl Screen {
 
     /// Stops as Ctrl-Z stops any program, and comes back with the screen as it was.
     pub fn suspend(&mut self) -> io::Result<()> {
-        give_back();
-        // The whole group, as the terminal driver would: a parent in it (cargo) must stop as well.
-        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
+        stop()?;
         self.resume()
     }
 
@@ -180,46 +249,50 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        give_back();
-    }
-}
-
-/// Collects a frame and hands it over as one piece.
-#[derive(Default)]
-struct Piece(Vec<u8>);
-
-impl Write for Piece {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Outlet::get().send(&mut self.0);
-        Ok(())
-    }
+/// A screen of this size whose frames are made as those of a terminal, and go nowhere.
+pub fn unseen(size: Size) -> io::Result<Terminal<impl Backend<Error = io::Error>>> {
+    let mut backend = Quiet::new(None);
+    backend.unseen = Some(size);
+    Terminal::new(backend)
 }
 
 /// A backend that sends nothing for a frame in which nothing changed, and everything else in one synchronized piece.
-pub struct Quiet {
-    inner: CrosstermBackend<Piece>,
-    open: bool,
+struct Quiet {
+    /// The frame so far.
+    bytes: Vec<u8>,
+    /// Where frames are written down as well.
+    recorder: Option<Recorder>,
+    /// Why that ended.
+    unrecorded: Option<io::Error>,
+    /// The size that the frame is drawn for.
+    size: Cell<Size>,
+    /// That of the terminal that there is not.
+    unseen: Option<Size>,
 }
 
 impl Quiet {
-    fn new() -> Self {
+    fn new(recorder: Option<Recorder>) -> Self {
         Self {
-            inner: CrosstermBackend::new(Piece::default()),
-            open: false,
+            bytes: Vec::new(),
+            recorder,
+            unrecorded: None,
+            size: Cell::new(USUAL),
+            unseen: None,
+        }
+    }
+
+    fn record(&mut self, write: impl FnOnce(&mut Recorder, &[u8]) -> io::Result<()>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = write(recorder, &self.bytes)
+        {
+            self.recorder = None;
+            self.unrecorded = Some(error);
         }
     }
 
     fn open(&mut self) -> io::Result<()> {
-        if !self.open {
-            self.open = true;
-            queue!(self.inner, BeginSynchronizedUpdate)?;
+        if self.bytes.is_empty() {
+            queue!(self.bytes, BeginSynchronizedUpdate)?;
         }
         Ok(())
     }
@@ -230,14 +303,14 @@ impl Backend for Quiet {
 
     fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
     where
-        I: Iterator<Item = (u16, u16, &'a Cell)>,
+        I: Iterator<Item = (u16, u16, &'a ratatui::buffer::Cell)>,
     {
         let mut content = content.peekable();
-        if content.peek().is_none() {
-            return Ok(());
+        if content.peek().is_some() {
+            self.open()?;
+            encoding::encode(content, &mut self.bytes);
         }
-        self.open()?;
-        self.inner.draw(content)
+        Ok(())
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {
@@ -259,33 +332,40 @@ impl Backend for Quiet {
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        self.clear_region(ClearType::All)
+        self.open()?;
+        queue!(self.bytes, Clear(crossterm::terminal::ClearType::All))
     }
 
-    fn clear_region(&mut self, clear_type: ClearType) -> io::Result<()> {
-        self.open()?;
-        self.inner.clear_region(clear_type)
+    fn clear_region(&mut self, _: ClearType) -> io::Result<()> {
+        // Nothing here is drawn but whole screens.
+        self.clear()
     }
 
     fn size(&self) -> io::Result<Size> {
-        let size = tcgetwinsize(io::stdout())?;
-        Ok(if size.ws_col == 0 || size.ws_row == 0 {
-            USUAL
-        } else {
-            Size::new(size.ws_col, size.ws_row)
-        })
+        let size = self.unseen.map_or_else(size, Ok)?;
+        self.size.set(size);
+        Ok(size)
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
-        self.inner.window_size()
+        Ok(WindowSize {
+            columns_rows: self.size()?,
+            pixels: Size::ZERO,
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.open {
+        if self.bytes.is_empty() {
             return Ok(());
         }
-        self.open = false;
-        queue!(self.inner, EndSynchronizedUpdate)?;
-        Write::flush(&mut self.inner)
+        queue!(self.bytes, EndSynchronizedUpdate)?;
+        if self.unseen.is_some() {
+            self.bytes.clear();
+            return Ok(());
+        }
+        let size = self.size.get();
+        self.record(|recorder, bytes| recorder.output(size, bytes));
+        Outlet::get().send(&mut self.bytes);
+        Ok(())
     }
 }

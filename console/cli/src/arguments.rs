@@ -1,6 +1,11 @@
 //! The command line: every subcommand and flag.
 
+mod backup;
 pub mod bench;
+mod console;
+mod deferred;
+mod files;
+mod lab;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -8,6 +13,12 @@ use clap::{Args, Parser, Subcommand};
 use host::{Count, Target, guard::StopSignal};
 
 use crate::{commands::serve::Service, exit};
+
+pub use backup::{Backup, BackupCommand, BackupKey, BackupVerify, Restore};
+pub use console::{Console, Elsewhere, Operator, Replay, Top};
+pub use deferred::Deferred;
+pub use files::missing;
+pub use lab::{Lab, LabCommand, LabRun};
 
 /// A whole distributed system on your machine: watch it, load it, break it.
 #[derive(Debug, Parser)]
@@ -23,62 +34,72 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start everything, and open the console when there is a terminal; attaches when it runs already.
-    Up(Up),
+    Up(Deferred<Up>),
     /// Stop the lab that runs in this folder.
     Down,
     /// Show what runs, and how it is.
-    Status(Status),
+    Status(Deferred<Status>),
     /// Say what is missing on this machine, and the command that installs it.
-    Doctor(Doctor),
+    Doctor(Deferred<Doctor>),
     /// Run one service in the foreground.
-    Serve(Serve),
+    Serve(Deferred<Serve>),
     /// Bring a database's schema up to date.
-    Migrate(Database),
+    Migrate(Deferred<Database>),
     /// Fill an empty database with a city.
-    Seed(Seed),
+    Seed(Deferred<Seed>),
     /// Watch and steer a running lab.
-    Console(Console),
+    Console(Deferred<Console>),
+    /// Demonstrations that run and check themselves: list them, run one or all, check a file of one's own.
+    Lab(Deferred<Lab>),
+    /// Play what `console --record` wrote: in the terminal, or one moment of it as text or as a picture.
+    Replay(Deferred<Replay>),
     /// The console's numbers without a terminal: a line a second, a view as text, or JSON; limits decide about the exit code.
-    Top(Top),
+    Top(Deferred<Top>),
     /// Do something to a running lab, as a key of the console does: drain, kill, fault, traffic, … `--list` shows all.
-    Do(Do),
+    Do(Deferred<Do>),
     /// Send traffic without the console.
-    Load(Load),
+    Load(Deferred<Load>),
     /// Print the logs of the instances, merged.
-    Logs(Logs),
+    Logs(Deferred<Logs>),
     /// Change how many instances of a role run.
-    Scale(Scale),
+    Scale(Deferred<Scale>),
     /// Restart instances one after the other, without a failed request where a role has two.
-    Restart(Restart),
+    Restart(Deferred<Restart>),
     /// Show the lab's queues, pause and resume them, look at and take back dead letters.
-    Queues(Queues),
+    Queues(Deferred<Queues>),
     /// Read and pull the levers of balancing: policy, weights, ejection, breakers, retries, admission.
-    Balancing(Balancing),
+    Balancing(Deferred<Balancing>),
     /// Measure: the edge beside nginx and HAProxy, a running lab's layers, overload.
-    Bench(bench::Bench),
+    Bench(Deferred<bench::Bench>),
     /// Prove that nothing was lost: the six invariants, against a lab and what its clients were told.
-    Verify(Verify),
+    Verify(Deferred<Verify>),
+    /// Keep what a lab has: PostgreSQL and the queue as they are at one moment, while it runs.
+    Backup(Deferred<Backup>),
+    /// Put a backup into a new lab, or into empty stores.
+    Restore(Deferred<Restore>),
     /// Break a lab of its own while clients use it, and prove that nothing was lost: `kill -9`, frozen processes, broken
     /// connections between any two.
-    Chaos(Chaos),
+    Chaos(Deferred<Chaos>),
     /// Print the gateway's routes: who may call, what answers, what is cached and under which key.
-    Routes(Routes),
+    Routes(Deferred<Routes>),
     /// Print a completion script for a shell.
-    Completions(Completions),
+    Completions(Deferred<Completions>),
+    /// Write the manual's pages into a folder: one for each command.
+    Man(Deferred<Man>),
     /// For developers: run the tests against throw-away stores.
-    Test(Test),
+    Test(Deferred<Test>),
     /// Exit with 0 when a health URL answers 2xx.
     #[command(hide = true)]
-    Health(Health),
+    Health(Deferred<Health>),
     /// Serve what a benchmark puts behind a proxy.
     #[command(hide = true)]
-    BenchUpstream(bench::BenchUpstream),
+    BenchUpstream(Deferred<bench::BenchUpstream>),
     /// Run a store under the supervisor's eye.
     #[command(hide = true)]
-    Guard(Guard),
+    Guard(Deferred<Guard>),
     /// Become a store.
     #[command(hide = true, name = host::guard::CHILD_COMMAND)]
-    GuardChild(GuardChild),
+    GuardChild(Deferred<GuardChild>),
 }
 
 #[derive(Debug, Args)]
@@ -182,87 +203,6 @@ pub struct Seed {
     pub operator_password: Option<String>,
 }
 
-#[derive(Debug, Default, Args)]
-pub struct Console {
-    /// Find the services by DNS, as in containers, instead of through the lab's folder.
-    #[arg(long)]
-    pub dns: bool,
-    /// Learn where everything is from here instead: a supervisor's `/admin/topology` (`recarga status` says where that is).
-    #[arg(long, value_name = "URL", conflicts_with = "dns")]
-    pub topology: Option<String>,
-    /// With --dns or --topology: what the operator's levers need.
-    #[arg(long, env = "RECARGA_OPERATOR_PASSWORD", hide_env_values = true)]
-    pub operator_password: Option<String>,
-    /// With --dns or --topology: what the admin surfaces ask of whoever pulls a lever.
-    #[arg(long, env = "RECARGA_OPERATOR_TOKEN", hide_env_values = true)]
-    pub operator_token: Option<String>,
-    /// Only look: no secret is read, every action is refused.
-    #[arg(long)]
-    pub read_only: bool,
-}
-
-#[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub struct Top {
-    /// A view as text: overview, balancer, cache, queue, latency, traffic, logs, requests, system.
-    #[arg(long, conflicts_with = "json")]
-    pub view: Option<String>,
-    /// Everything known as one JSON object a line.
-    #[arg(long)]
-    pub json: bool,
-    /// Lines also on a terminal, where the console opens otherwise, read-only.
-    #[arg(long, conflicts_with_all = ["json", "view"])]
-    pub plain: bool,
-    /// Once, then end.
-    #[arg(long, conflicts_with = "times")]
-    pub once: bool,
-    /// So many times, then end.
-    #[arg(long, short = 'n')]
-    pub times: Option<u64>,
-    /// How often: 500ms to 1h.
-    #[arg(long, default_value = "1s", value_parser = interval)]
-    pub every: Duration,
-    /// End with exit code 8 if this was broken: p50=, p95= or p99=100ms, errors=1, hits=80%, depth=1000, dead=0, down. Repeatable.
-    #[arg(long = "limit", value_name = "LIMIT")]
-    pub limits: Vec<app::Limit>,
-    /// Warnings and errors of the logs as lines of their own.
-    #[arg(long)]
-    pub logs: bool,
-    /// At the end, write what was seen to this file: .html, .csv or .json.
-    #[arg(long, value_name = "FILE")]
-    pub export: Option<PathBuf>,
-    /// With --view: how many columns.
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=500))]
-    pub width: u16,
-    /// With --view: how many rows.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=300))]
-    pub height: u16,
-    /// Keep to ASCII, whatever the locale.
-    #[arg(long)]
-    pub ascii: bool,
-    /// Find the services by DNS, as in containers, instead of through the lab's folder.
-    #[arg(long)]
-    pub dns: bool,
-}
-
-/// A time of 500 ms to an hour, such as `500ms`, `2s` or `1m`.
-fn interval(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time of 500ms to 1h, such as 500ms, 2s or 1m");
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let milliseconds = match &text[digits.len()..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    let time = number
-        .checked_mul(milliseconds)
-        .filter(|time| (500..=3_600_000).contains(time));
-    time.map(Duration::from_millis).ok_or_else(wrong)
-}
-
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Do {
@@ -284,6 +224,10 @@ pub struct Do {
     /// Let calls and traffic go to another machine.
     #[arg(long)]
     pub allow_remote: bool,
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
+    #[command(flatten)]
+    pub operator: Operator,
     /// One JSON document for each action.
     #[arg(long)]
     pub json: bool,
@@ -345,7 +289,7 @@ pub struct Verify {
     #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// With --database-url: a gateway of the running system, such as `http://127.0.0.1:8101`; may be repeated.
-    #[arg(long, value_name = "URL", requires = "database_url")]
+    #[arg(long, value_name = "URL")]
     pub gateway: Vec<String>,
     /// The report as one JSON document.
     #[arg(long)]
@@ -369,6 +313,9 @@ pub struct Chaos {
     /// Operations a second that the clients attempt, queues aside.
     #[arg(long, default_value_t = 40)]
     pub rate: u32,
+    /// On two PostgreSQL servers, one following the other: every second round the one that writes dies and the other takes over.
+    #[arg(long)]
+    pub replicated: bool,
     /// Keep the lab's folder and the journal even when everything holds.
     #[arg(long)]
     pub keep: bool,
@@ -534,6 +481,13 @@ pub struct Completions {
 }
 
 #[derive(Debug, Args)]
+pub struct Man {
+    /// Where they go, such as /usr/local/share/man/man1; made when it is not there.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub struct Test {
     /// Install what is missing without asking.
     #[arg(long, short)]
@@ -621,7 +575,7 @@ mod tests {
     fn tests_take_their_own_flags() {
         let arguments =
             Arguments::parse_from(["recarga", "test", "--yes", "-p", "travel", "--", "name"]);
-        let Command::Test(test) = arguments.command else {
+        let Command::Test(Deferred(test)) = arguments.command else {
             panic!("not the test command");
         };
         assert!(test.yes);

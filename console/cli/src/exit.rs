@@ -20,7 +20,7 @@ pub const NOT_RUNNING: u8 = 5;
 pub const VIOLATED: u8 = 6;
 /// An invariant could not be checked; those that could, hold.
 pub const UNCHECKED: u8 = 7;
-/// A limit that was set was broken.
+/// A limit that was set was broken, or a lab's check failed.
 pub const LIMIT: u8 = 8;
 /// Stopped by a signal before the work was done.
 pub const INTERRUPTED: u8 = 130;
@@ -36,7 +36,7 @@ Exit codes:
   5    no lab is running in this folder
   6    `recarga verify` or `recarga chaos`: an invariant is violated
   7    `recarga verify`: an invariant could not be checked; those that could, hold
-  8    `recarga top`: a limit was broken
+  8    `recarga top`: a limit was broken; `recarga lab run`: a check failed
   130  stopped by a signal before it was done
 `recarga test` passes the exit code of the tests on.";
 

@@ -5,19 +5,18 @@ mod commands;
 mod documents;
 mod exit;
 mod progress;
-mod supervision;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Deferred};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Before anything else: this becomes the store, in this very process.
-    if let Command::GuardChild(child) = arguments.command {
+    if let Command::GuardChild(Deferred(child)) = arguments.command {
         let error = host::guard::become_child(child.signal, child.guard, &child.command);
         return exit::report(&error.into());
     }
@@ -36,7 +35,8 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
         Command::Guard(_)
         | Command::Health(_)
         | Command::BenchUpstream(_)
-        | Command::Console(_) => tokio::runtime::Builder::new_current_thread(),
+        | Command::Console(_)
+        | Command::Replay(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     }
     .enable_all()

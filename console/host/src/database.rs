@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use kit::postgres::{Place, Schema, Servers};
 use sqlx::{
-    ConnectOptions as _, PgPool,
-    migrate::MigrateDatabase as _,
+    AssertSqlSafe, ConnectOptions as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -38,7 +38,20 @@ pub async fn prepare(
 /// Brings the schema up to date.
 pub async fn migrate(pool: &PgPool, events: &Events) -> Result<()> {
     let began = Instant::now();
-    seed::MIGRATOR.run(pool).await?;
+    let mut connection = pool
+        .acquire()
+        .await
+        .map_err(failed("connecting to the database"))?;
+    let schema = Schema::of(&mut connection)
+        .await
+        .map_err(failed("reading the database's schema"))?;
+    drop(connection);
+    match schema {
+        Schema::TooNew { .. } => return Err(Error::Invalid(schema.to_string())),
+        // An older program beside newer ones.
+        Schema::Newer { .. } => {}
+        Schema::Missing | Schema::Older { .. } | Schema::Same => seed::MIGRATOR.run(pool).await?,
+    }
     events.send(UpEvent::Migrated {
         took: began.elapsed(),
     });
@@ -47,10 +60,13 @@ pub async fn migrate(pool: &PgPool, events: &Events) -> Result<()> {
 
 /// A few connections for the work before the services start.
 pub async fn connect(url: &str) -> Result<PgPool> {
+    let options = Servers::reach(url)
+        .await
+        .map_err(failed("reading the database's URL"))?;
     PgPoolOptions::new()
         .max_connections(4)
         .acquire_timeout(Duration::from_secs(10))
-        .connect(url)
+        .connect_with(options)
         .await
         .map_err(failed("connecting to the database"))
 }
@@ -113,15 +129,12 @@ pub async fn check_external(url: &str) -> Result<String> {
         address: address.to_owned(),
         reason,
     };
-    let options: PgConnectOptions = url
-        .parse()
-        .map_err(|error: sqlx::Error| bad("--database-url", error.to_string()))?;
-    let address = format!("{}:{}", options.get_host(), options.get_port());
+    let options = Servers::reach(url)
+        .await
+        .map_err(|error| bad("--database-url", error.to_string()))?;
+    let address = Place(&options).to_string();
     let ask = async {
-        if !sqlx::Postgres::database_exists(url).await? {
-            sqlx::Postgres::create_database(url).await?;
-        }
-        let mut connection = options.connect().await?;
+        let mut connection = connect_or_create(&options).await?;
         sqlx::query_scalar::<_, String>("show server_version_num")
             .fetch_one(&mut connection)
             .await
@@ -142,4 +155,32 @@ pub async fn check_external(url: &str) -> Result<String> {
         ));
     }
     Ok(address)
+}
+
+/// Connects to a database, and makes it first when there is none of its name.
+async fn connect_or_create(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    const NO_SUCH_DATABASE: &str = "3D000";
+    match options.connect().await {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_SUCH_DATABASE) => {}
+        other => return other,
+    }
+    let name = options.get_database().unwrap_or(options.get_username());
+    let statement = format!("create database \"{}\"", name.replace('"', "\"\""));
+    let mut connection = options.clone().database("postgres").connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut connection)
+        .await?;
+    options.connect().await
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn programs_know_the_last_migration() {
+        let last = seed::MIGRATOR
+            .iter()
+            .map(|migration| migration.version)
+            .max();
+        assert_eq!(last, Some(kit::postgres::schema::PROGRAM));
+    }
 }

@@ -35,6 +35,19 @@ pub struct Postgres {
     pub version: Version,
 }
 
+impl Postgres {
+    /// One of the programs that come with the server, or any of that name in PATH.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let server = self.programs.join("postgres");
+        // A link in PATH leads to where the others are.
+        let server = server.canonicalize().unwrap_or(server);
+        std::iter::once(server.with_file_name(name))
+            .chain(path_folders().into_iter().map(|folder| folder.join(name)))
+            .find(|program| program.is_file())
+    }
+}
+
 /// Redis, or Valkey, which speaks the same.
 #[derive(Clone, Debug)]
 pub struct Redis {

@@ -91,8 +91,23 @@ impl Manager {
         packages
     }
 
-    /// The commands to run, in order, without the means to become root.
+    /// Chromium, and the driver that tests steer it by.
+    fn browser(self) -> &'static [&'static str] {
+        match self {
+            Self::Apt => &["chromium", "chromium-driver"],
+            Self::Dnf | Self::Zypper => &["chromium", "chromedriver"],
+            Self::Pacman => &["chromium"],
+            Self::Apk => &["chromium", "chromium-chromedriver"],
+            Self::Brew => &["--cask", "chromium", "chromedriver"],
+        }
+    }
+
     fn commands(self, missing: Missing) -> Vec<Vec<&'static str>> {
+        self.installing(&self.packages(missing))
+    }
+
+    /// The commands to run, in order, without the means to become root.
+    fn installing(self, packages: &[&'static str]) -> Vec<Vec<&'static str>> {
         let install: &[&[&'static str]] = match self {
             Self::Apt => &[
                 &["apt-get", "update"],
@@ -107,7 +122,7 @@ impl Manager {
         let mut commands: Vec<Vec<&'static str>> =
             install.iter().map(|words| words.to_vec()).collect();
         if let Some(last) = commands.last_mut() {
-            last.extend(self.packages(missing));
+            last.extend(packages);
         }
         commands
     }
@@ -119,13 +134,16 @@ pub fn command_text(missing: Missing) -> String {
     let Some(manager) = Manager::detect() else {
         return format!("your package manager ({missing}); none that is known was found");
     };
+    typed(manager, manager.commands(missing))
+}
+
+fn typed(manager: Manager, commands: Vec<Vec<&'static str>>) -> String {
     let prefix = if manager == Manager::Brew || is_root() {
         ""
     } else {
         "sudo "
     };
-    manager
-        .commands(missing)
+    commands
         .into_iter()
         .map(|words| format!("{prefix}{}", words.join(" ")))
         .collect::<Vec<_>>()
@@ -176,6 +194,59 @@ pub fn ensure(
     }
     run(manager, missing, say)?;
     crate::find::both()
+}
+
+/// Makes sure that there is a browser that tests can steer; `ask` is called with the command before anything is installed.
+/// False when this system has none to offer.
+pub fn ensure_browser(ask: impl FnOnce(&str) -> Consent, say: impl Fn(&str)) -> Result<bool> {
+    if has_browser() {
+        return Ok(true);
+    }
+    let Some(manager) = Manager::detect() else {
+        return Ok(false);
+    };
+    let commands = manager.installing(manager.browser());
+    let command = typed(manager, commands.clone());
+    let missing = |command| {
+        Err(Error::Missing {
+            what: "Chromium and its driver".to_owned(),
+            command,
+        })
+    };
+    match ask(&command) {
+        Consent::Given => {}
+        Consent::Unasked => {
+            return missing(format!(
+                "{command}\nor say --yes to let this program run it: there is no terminal to ask on"
+            ));
+        }
+        Consent::Refused => return missing(command),
+    }
+    let (install, before) = commands.split_last().unwrap_or_else(|| unreachable!());
+    for words in before {
+        execute(words, &say)?;
+    }
+    if !offers(manager) {
+        return Ok(false);
+    }
+    execute(install, &say)?;
+    Ok(has_browser())
+}
+
+fn has_browser() -> bool {
+    in_path("chromedriver").is_some()
+}
+
+/// Whether the packages exist: Ubuntu, for one, has Chromium only outside of its own package manager.
+fn offers(manager: Manager) -> bool {
+    manager != Manager::Apt
+        || Command::new("apt-cache")
+            .args(["policy", "chromium-driver"])
+            .output()
+            .is_ok_and(|output| {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                text.contains("Candidate:") && !text.contains("Candidate: (none)")
+            })
 }
 
 fn run(manager: Manager, missing: Missing, say: impl Fn(&str)) -> Result<()> {
@@ -360,5 +431,18 @@ mod tests {
             assert!(manager.packages(both).len() >= 2, "{manager:?}");
         }
         assert_eq!(Manager::Apt.commands(both)[0], ["apt-get", "update"]);
+    }
+
+    #[test]
+    fn a_browser_comes_with_its_driver() {
+        for (manager, _) in Manager::ALL {
+            let commands = manager.installing(manager.browser());
+            let install = commands.last().unwrap();
+            assert!(install.contains(&"chromium"), "{manager:?}: {install:?}");
+        }
+        assert_eq!(
+            Manager::Apt.installing(Manager::Apt.browser())[1][4..],
+            ["chromium", "chromium-driver"]
+        );
     }
 }

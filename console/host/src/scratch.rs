@@ -44,6 +44,15 @@ pub(crate) struct Guarded {
     pub log: PathBuf,
 }
 
+/// A temporary folder that the stores' account can enter, wherever the program's own folder is.
+pub fn folder(prefix: &str) -> Result<TempDir> {
+    let folder = TempDir::with_prefix(prefix).map_err(Error::doing("making a temporary folder"))?;
+    let path = folder.path();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .map_err(|source| Error::on_path(path, source))?;
+    Ok(folder)
+}
+
 impl Scratch {
     /// Starts both and waits until they answer. `program` is the `recarga` binary.
     pub async fn start(program: &Path) -> Result<Self> {
@@ -57,14 +66,8 @@ impl Scratch {
 
     async fn with(program: &Path, durable: bool) -> Result<Self> {
         let (postgres_tool, redis_tool) = find::both()?;
-        let folder = tempfile::Builder::new()
-            .prefix("recarga-test-")
-            .tempdir()
-            .map_err(Error::doing("making a temporary folder"))?;
+        let folder = folder("recarga-test-")?;
         let path = folder.path();
-        // The stores' account must be able to pass.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-            .map_err(|source| Error::on_path(path, source))?;
         let layout = Layout::open(path)?;
         let mut ports = Ports::load(
             &layout,

@@ -39,7 +39,7 @@ const DEATHS_BEFORE_READY: u32 = 3;
 
 /// Where the stores are, with their credentials.
 #[derive(Clone, Debug)]
-pub(crate) struct StoreUrls {
+pub struct StoreUrls {
     pub database: String,
     pub redis: String,
     /// The Redis of the queue, which may be the same.

@@ -77,32 +77,8 @@ pub enum Outcome {
 /// `shutdown` is requested on the way.
 pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Result<Outcome> {
     let began = Instant::now();
-    let layout = Layout::open(&options.directory)?;
-    let Some(lock) = layout.try_lock()? else {
+    let Some(mut lab) = Lab::open(&options, events).await? else {
         return Ok(Outcome::AlreadyRunning);
-    };
-    layout.check_space()?;
-    let secrets = Secrets::load_or_generate(&layout)?;
-    leftovers::stop_services(&layout, &events).await;
-
-    let ports = Ports::load(&layout, options.ports.clone());
-    let supervisor = Supervisor::new(
-        layout.clone(),
-        secrets.clone(),
-        options.program.clone(),
-        events.clone(),
-        ports,
-        empty_topology(options.read_only),
-        options.rewire.clone(),
-    )?;
-    let mut lab = Lab {
-        supervisor,
-        layout,
-        secrets,
-        events,
-        control: None,
-        surface: None,
-        _lock: lock,
     };
     let started = tokio::select! {
         started = lab.start(options, &shutdown) => started,
@@ -116,6 +92,29 @@ pub async fn up(options: Options, events: Events, shutdown: kit::Shutdown) -> Re
             });
             Ok(Outcome::Started(Box::new(lab)))
         }
+        Err(error) => {
+            lab.stop().await;
+            Err(error)
+        }
+    }
+}
+
+/// Starts the stores of a lab alone, and makes those that are not there yet; `None` while a lab runs in the folder. They end
+/// with [`Lab::stop`].
+pub async fn stores(
+    options: Options,
+    events: Events,
+    shutdown: kit::Shutdown,
+) -> Result<Option<(Box<Lab>, StoreUrls)>> {
+    let Some(lab) = Lab::open(&options, events).await? else {
+        return Ok(None);
+    };
+    let started = tokio::select! {
+        started = lab.start_stores(&options) => started,
+        () = shutdown.requested() => Err(Error::Interrupted),
+    };
+    match started.and_then(|urls| lab.supervisor.ports().save().map(|()| urls)) {
+        Ok(urls) => Ok(Some((Box::new(lab), urls))),
         Err(error) => {
             lab.stop().await;
             Err(error)
@@ -139,6 +138,36 @@ fn empty_topology(read_only: bool) -> Topology {
 }
 
 impl Lab {
+    /// Takes the folder; `None` when another process has it. Nothing runs yet.
+    async fn open(options: &Options, events: Events) -> Result<Option<Self>> {
+        let layout = Layout::open(&options.directory)?;
+        let Some(lock) = layout.try_lock()? else {
+            return Ok(None);
+        };
+        layout.check_space()?;
+        let secrets = Secrets::load_or_generate(&layout)?;
+        leftovers::stop_services(&layout, &events).await;
+        let ports = Ports::load(&layout, options.ports.clone());
+        let supervisor = Supervisor::new(
+            layout.clone(),
+            secrets.clone(),
+            options.program.clone(),
+            events.clone(),
+            ports,
+            empty_topology(options.read_only),
+            options.rewire.clone(),
+        )?;
+        Ok(Some(Self {
+            supervisor,
+            layout,
+            secrets,
+            events,
+            control: None,
+            surface: None,
+            _lock: lock,
+        }))
+    }
+
     #[must_use]
     pub fn supervisor(&self) -> &Supervisor {
         &self.supervisor

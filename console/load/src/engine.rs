@@ -13,8 +13,10 @@ use tokio_util::task::TaskTracker;
 use crate::desk::{Desk, Due, Mailbox};
 use crate::meter::{End, Meter};
 use crate::mix::{Deck, Seen};
+use crate::outcome::Exchange;
 use crate::pace::Gate;
 use crate::pacer::Pacer;
+use crate::retry::{Budget, asks_again};
 use crate::token::Tokens;
 use crate::wire::Wire;
 use crate::{Mode, Options, State, Target};
@@ -40,6 +42,7 @@ pub(crate) struct Engine {
     seen: Mutex<Seen>,
     gate: Mutex<Gate>,
     keys: AtomicU64,
+    budget: Mutex<Budget>,
     /// Zero of all times in the meter; set when the traffic begins.
     origin: OnceLock<Instant>,
     ended: OnceLock<Duration>,
@@ -86,6 +89,7 @@ impl Engine {
             seen: Mutex::default(),
             gate: Mutex::new(Gate::new(options.rate_cap)),
             keys: AtomicU64::new(0),
+            budget: Mutex::new(Budget::new(options.retries)),
             origin: OnceLock::new(),
             ended: OnceLock::new(),
             pacer: OnceLock::new(),
@@ -313,7 +317,7 @@ impl Engine {
         }
     }
 
-    /// Sends one request and counts it. Returns whether the connection worked.
+    /// Sends one request, again where it may be, and counts every attempt. Returns whether the connection worked.
     async fn send(&self, wire: &mut Wire, due: Due, open: bool) -> bool {
         let kind = due.call.kind();
         let started = self.now();
@@ -321,19 +325,52 @@ impl Engine {
             self.meter().drop_one(started, kind);
             return true;
         }
-        let lag = (open && !due.waited).then(|| started.saturating_sub(due.at));
-        self.meter().start(started, kind, lag, due.waited);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let key = kind.is_write().then(|| {
+        let key = (kind.is_write() && self.options.keyed).then(|| {
             format!(
                 "load-{:x}-{:x}",
                 self.options.run,
                 self.keys.fetch_add(1, Ordering::Relaxed)
             )
         });
+        self.budget().earn();
+        let mut attempts = 0;
+        let result = loop {
+            let result = self
+                .attempt(wire, &due, key.as_deref(), open, attempts)
+                .await;
+            attempts += 1;
+            if attempts > self.options.retries.most || !self.may_succeed_later(&result) {
+                break result;
+            }
+            let may = self.budget().spend();
+            self.meter().again(kind, may);
+            if !may {
+                break result;
+            }
+        };
+        if kind.is_write() {
+            self.follow_up(due.call, key.unwrap_or_default(), &result);
+        }
+        !matches!(result, Err((End::Failed, _)))
+    }
+
+    async fn attempt(
+        &self,
+        wire: &mut Wire,
+        due: &Due,
+        key: Option<&str>,
+        open: bool,
+        earlier: u32,
+    ) -> Exchange {
+        let kind = due.call.kind();
+        let started = self.now();
+        let lag = (open && !due.waited && earlier == 0).then(|| started.saturating_sub(due.at));
+        self.meter()
+            .start(started, kind, lag, due.waited && earlier == 0);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         let token = self.tokens.current();
         let connects = wire.connects;
-        let exchange = wire.call(&due.call, token.as_ref(), key.as_deref(), kind.is_write());
+        let exchange = wire.call(&due.call, token.as_ref(), key, kind.is_write());
         let result = tokio::select! {
             biased;
             result = tokio::time::timeout(self.options.request_timeout, exchange) => match result {
@@ -349,11 +386,23 @@ impl Engine {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.connects
             .fetch_add(wire.connects - connects, Ordering::Relaxed);
-        self.record(&due, started, ended, &result);
-        if let Some(key) = key {
-            self.follow_up(due.call, key, &result);
+        self.record(due, started, ended, &result);
+        result
+    }
+
+    fn may_succeed_later(&self, result: &Exchange) -> bool {
+        if self.stop.is_cancelled() {
+            return false;
         }
-        !matches!(result, Err((End::Failed, _)))
+        match result {
+            Ok(reply) => asks_again(reply.status, reply.header("retry-after").is_some()),
+            Err((End::Failed | End::TimedOut, _)) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Time since the traffic began; zero before.

@@ -25,6 +25,7 @@ mod pacer;
 mod profile;
 pub mod raw;
 mod report;
+mod retry;
 mod table;
 mod target;
 mod token;
@@ -43,5 +44,6 @@ pub use report::{
     CacheCount, CallCount, CallReport, Generator, Latencies, Latency, Report, Second, Snapshot,
     State, Statuses, Totals, Window,
 };
+pub use retry::{Budget, Retries};
 pub use target::Target;
 pub use traffic::{Handle, Traffic};

@@ -149,6 +149,21 @@ impl Meter {
         }
     }
 
+    /// A request of this kind failed, and is sent again or may not be.
+    pub fn again(&mut self, kind: Kind, may: bool) {
+        for totals in [
+            &mut self.totals,
+            &mut self.current.totals,
+            &mut call(&mut self.calls, kind).totals,
+        ] {
+            if may {
+                totals.retried += 1;
+            } else {
+                totals.retries_denied += 1;
+            }
+        }
+    }
+
     /// A request of this kind was due and will not be sent.
     pub fn drop_one(&mut self, now: Duration, kind: Kind) {
         self.advance(now);
@@ -227,6 +242,7 @@ impl Meter {
                 ),
             started: totals.started,
             answered: totals.answered,
+            succeeded: totals.statuses.success,
             errors: totals.errors(),
             dropped: totals.dropped,
             p50: latency.p50,
@@ -387,6 +403,8 @@ fn add(into: &mut Totals, more: &Totals) {
     into.failed += more.failed;
     into.timed_out += more.timed_out;
     into.abandoned += more.abandoned;
+    into.retried += more.retried;
+    into.retries_denied += more.retries_denied;
     into.late += more.late;
     into.dropped += more.dropped;
     into.bytes += more.bytes;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Journal, Mix, Population, Profile, Target};
+use crate::{Error, Journal, Mix, Population, Profile, Retries, Target};
 
 /// The longest a run may last.
 pub const LONGEST: Duration = Duration::from_hours(24);
@@ -29,6 +29,10 @@ pub struct Options {
     pub rate_cap: f64,
     /// A request without a full answer after this time is counted as timed out. Ten seconds at first.
     pub request_timeout: Duration,
+    /// How often, and with what budget, a request is sent again that failed, timed out or was answered 429 or 5xx. Never at first.
+    pub retries: Retries,
+    /// Whether writes carry an idempotency key, as they do at first. Without one, what is sent again may be done twice.
+    pub keyed: bool,
     /// Open loop: a request that could not start this long after it should have is dropped and counted.
     pub patience: Duration,
     /// When the time limit is reached, requests in flight may take this much longer.
@@ -58,6 +62,8 @@ impl Options {
             time_limit: Duration::from_mins(10),
             rate_cap: 20_000.0,
             request_timeout: Duration::from_secs(10),
+            retries: Retries::default(),
+            keyed: true,
             patience: Duration::from_secs(2),
             drain: Duration::from_secs(2),
             credentials: Credentials::Demo,
@@ -90,6 +96,13 @@ impl Options {
         }
         if self.request_timeout.is_zero() {
             return refuse("request time-out", "must be above zero");
+        }
+        if self.retries.most > 20 {
+            return refuse("retries", "must be at most 20");
+        }
+        let budget = self.retries.budget_percent;
+        if budget.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
+            return refuse("retry budget", "must be 0 to 100 percent");
         }
         match self.mode {
             Mode::Closed { connections: 0 } | Mode::Open { connections: 0, .. } => {

@@ -95,6 +95,12 @@ pub struct Totals {
     pub timed_out: u64,
     /// Still in flight when the run ended.
     pub abandoned: u64,
+    /// Sent again after a failure, each of them also counted in `started`.
+    #[serde(default)]
+    pub retried: u64,
+    /// Not sent again because the retry budget was used up.
+    #[serde(default)]
+    pub retries_denied: u64,
     /// Open loop: started later than they should have because every connection was busy.
     pub late: u64,
     /// Open loop: never started, because every connection was busy for longer than the patience.
@@ -211,6 +217,9 @@ pub struct Second {
     pub rate: f64,
     pub started: u64,
     pub answered: u64,
+    /// Answered with success.
+    #[serde(default)]
+    pub succeeded: u64,
     pub errors: u64,
     pub dropped: u64,
     /// Corrected, in microseconds.

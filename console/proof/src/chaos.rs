@@ -8,16 +8,16 @@ mod recovery;
 mod traffic;
 
 use std::{
-    fmt, fs,
-    os::unix::fs::PermissionsExt as _,
+    fmt,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use host::{Count, Events, Lab, Outcome, ports::Wanted};
-use kit::Shutdown;
-use sqlx::{Connection as _, PgConnection};
+use host::{Count, Events, Lab, Outcome, ports::Wanted, store::Replicated};
+use kit::{Shutdown, postgres::Servers};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 
 pub use hands::{Frozen, kill};
@@ -83,6 +83,8 @@ pub struct Options {
     pub reads: u64,
     /// How long what must happen sooner or later may take at the end.
     pub settle: Duration,
+    /// On two PostgreSQL servers, one of which follows the other; every second round the one that writes dies for good.
+    pub replicated: bool,
 }
 
 /// Why there is no result.
@@ -163,8 +165,14 @@ pub async fn run(
     tell: impl Fn(String),
 ) -> Result<Option<Summary>, Error> {
     let began = Instant::now();
-    let folder = folder()?;
-    let (lab, board) = match start(options, &folder, shutdown).await {
+    let folder = host::scratch::folder("recarga-chaos-")?;
+    let database = if options.replicated {
+        let place = folder.path().join("database");
+        Some(Arc::new(Replicated::start(&options.program, &place).await?))
+    } else {
+        None
+    };
+    let (lab, board) = match start(options, database.as_deref(), &folder, shutdown).await {
         Ok(started) => started,
         Err(Error::Lab(host::Error::Interrupted)) => return Ok(None),
         Err(error) => return Err(error),
@@ -179,6 +187,7 @@ pub async fn run(
         let stage = Stage {
             options,
             lab: &lab,
+            database: database.clone(),
             board,
             tell: &tell,
             began,
@@ -190,6 +199,9 @@ pub async fn run(
         }
     };
     lab.stop().await;
+    if let Some(database) = database.and_then(Arc::into_inner) {
+        database.stop().await;
+    }
     let Some(shaken) = shaken else {
         return Ok(None);
     };
@@ -207,19 +219,9 @@ pub async fn run(
     Ok(Some(summary))
 }
 
-/// A temporary folder that the stores' account may enter.
-fn folder() -> Result<TempDir, Error> {
-    let failed = |source| Error::Io {
-        context: "making a temporary folder".to_owned(),
-        source,
-    };
-    let folder = TempDir::with_prefix("recarga-chaos-").map_err(failed)?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    Ok(folder)
-}
-
 async fn start(
     options: &Options,
+    database: Option<&Replicated>,
     folder: &TempDir,
     shutdown: &Shutdown,
 ) -> Result<(Lab, Board), Error> {
@@ -247,7 +249,7 @@ async fn start(
             free: true,
             ..Wanted::default()
         },
-        database_url: None,
+        database_url: database.map(|database| database.url().to_owned()),
         redis_url: None,
         queue_redis_url: None,
         plan: seed::Plan {
@@ -267,6 +269,7 @@ async fn start(
 struct Stage<'a, T: Fn(String)> {
     options: &'a Options,
     lab: &'a Lab,
+    database: Option<Arc<Replicated>>,
     board: Board,
     tell: &'a T,
     began: Instant,
@@ -303,6 +306,7 @@ impl<T: Fn(String)> Stage<'_, T> {
             self.lab.supervisor().clone(),
             self.board.clone(),
             site.database_url.clone(),
+            self.database.clone(),
             client.clone(),
             seed,
         );
@@ -357,7 +361,10 @@ impl<T: Fn(String)> Stage<'_, T> {
     fn site(&self) -> Result<Site, Error> {
         let root = self.lab.layout().root();
         Ok(Site {
-            database_url: host::running_database_url(root)?,
+            database_url: match &self.database {
+                Some(database) => database.url().to_owned(),
+                None => host::running_database_url(root)?,
+            },
             redis_urls: host::running_redis_urls(root)?,
             live: Some(Live {
                 gateways: self
@@ -395,6 +402,7 @@ impl<T: Fn(String)> Stage<'_, T> {
                 .collect(),
             stores: stores.filter(|kind| kind != "postgres").collect(),
             pairs: self.board.pairs(),
+            replicated: self.database.is_some(),
         }
     }
 
@@ -402,8 +410,13 @@ impl<T: Fn(String)> Stage<'_, T> {
     async fn rounds(&self, hands: &Hands, site: &Site) -> (u32, Vec<String>) {
         let scene = self.scene();
         (self.tell)(format!(
-            "to break: {} services, PostgreSQL, {}, and the connections of {} pairs",
+            "to break: {} services, {}, {}, and the connections of {} pairs",
             scene.instances.len(),
+            if scene.replicated {
+                "PostgreSQL and its standby"
+            } else {
+                "PostgreSQL"
+            },
             scene.stores.join(", "),
             scene.pairs.len()
         ));
@@ -494,7 +507,7 @@ fn add(report: &mut Report, journal: &Journal, remains: Option<&Remains>) {
 
 /// The cards that the traffic has for itself: the first of the last hundred, which the probe does not touch.
 async fn cards(database_url: &str) -> Result<Vec<Card>, Error> {
-    let mut connection = PgConnection::connect(database_url).await?;
+    let mut connection = Servers::connect(database_url).await?;
     let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
         "select c.id, c.balance, coalesce((select max(r.id) from travel.recharges r where r.card_id = c.id), 0)
          from travel.cards c where c.status = 'active' order by c.id desc limit $1 offset 50",

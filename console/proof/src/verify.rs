@@ -12,7 +12,11 @@ mod whereabouts;
 
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgPoolOptions;
+use kit::postgres::Servers;
+use sqlx::{
+    Connection as _, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 pub use report::{Check, Report, Verdict};
 
@@ -68,6 +72,9 @@ pub enum Error {
     NoLab(&'static str),
 }
 
+/// How long the database may take to let us in.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// Checks everything. `tell` hears what is being waited for.
 ///
 /// # Errors
@@ -80,8 +87,8 @@ pub async fn verify(
     let began = Instant::now();
     let pool = PgPoolOptions::new()
         .max_connections(2)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect(&site.database_url)
+        .acquire_timeout(CONNECT)
+        .connect_with(reach(&site.database_url).await?)
         .await?;
     let tables = sql::missing_table(&pool).await?;
     if let Some(table) = tables {
@@ -121,8 +128,8 @@ pub async fn verify(
 pub async fn glance(database_url: &str) -> Result<Vec<Check>, Error> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect(database_url)
+        .acquire_timeout(CONNECT)
+        .connect_with(reach(database_url).await?)
         .await?;
     let checks = vec![
         Check::new(1, ledger::recharges(&pool, None).await?),
@@ -153,4 +160,15 @@ pub fn histories(journal: &Journal) -> Vec<Check> {
     let findings: Findings = bookings::check(operations);
     checks.push(Check::history("bookings a set without overlap", findings));
     checks
+}
+
+/// Where the database is, which is there: a pool would only say that it waited.
+async fn reach(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = Servers::reach(url).await?;
+    let connecting = PgConnection::connect_with(&options);
+    let connection = tokio::time::timeout(CONNECT, connecting)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    connection.close().await?;
+    Ok(options)
 }

@@ -83,11 +83,16 @@ impl Lab {
     /// A whole lab, as many instances as `recarga up` starts, of which none is there.
     pub fn place_all_away(&self) -> io::Result<()> {
         let mut instances = Vec::new();
+        // All at once: a port that is let go may be given out again.
+        let mut held = Vec::new();
         for (role, count) in ROLES {
             for number in 1..=count {
-                instances.push((role, format!("{role}-{number}"), closed_port()?));
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                instances.push((role, format!("{role}-{number}"), listener.local_addr()?));
+                held.push(listener);
             }
         }
+        drop(held);
         self.place(&instances)
     }
 }
@@ -105,11 +110,6 @@ pub const ROLES: [(&str, usize); 10] = [
     ("worker", 1),
     ("queue", 1),
 ];
-
-/// A loopback address that refuses connections.
-pub fn closed_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
 
 enum Metrics {
     Still(String),

@@ -6,6 +6,6 @@ mod screen;
 mod session;
 pub mod usage;
 
-pub use lab::{Instance, Lab, ROLES, closed_port};
+pub use lab::{Instance, Lab, ROLES};
 pub use screen::Seen;
 pub use session::{Error, Program, Session};

@@ -6,5 +6,7 @@ window.ui = SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   persistAuthorization: true,
+  tryItOutEnabled: true,
+  defaultModelsExpandDepth: 0,
   validatorUrl: null,
 });

@@ -10,7 +10,7 @@ use proxy::{
 };
 use serde_json::{Value, json};
 
-use crate::tls;
+use crate::tls::Certificates;
 
 /// Everything a balancer can be told.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Config {
     /// Proxies whose `Forwarded` and `X-Forwarded-*` headers are believed, such as `10.0.0.0/8,192.0.2.7`; nobody's by default.
     #[arg(long, env = "RECARGA_TRUSTED_PEERS", value_delimiter = ',', value_parser = network)]
     pub trusted_peers: Vec<IpNet>,
-    /// A file with the certificate chain in PEM: with it the public port speaks TLS.
+    /// A file with the certificate chain in PEM: with it the public port speaks TLS. A renewed one is put in force within seconds.
     #[arg(long, env = "RECARGA_TLS_CERTIFICATE", requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,
     /// A file with the certificate's private key in PEM.
@@ -101,13 +101,10 @@ pub struct Config {
 
 impl Config {
     /// How the front door behaves.
-    pub fn edge(&self) -> Result<EdgeSettings, kit::Error> {
+    #[must_use]
+    pub fn edge(&self) -> EdgeSettings {
         let defaults = EdgeSettings::default();
-        let tls = match (&self.tls_certificate, &self.tls_key) {
-            (Some(certificate), Some(key)) => Some(tls::load(certificate, key)?),
-            _ => None,
-        };
-        Ok(EdgeSettings {
+        EdgeSettings {
             workers: self.workers.map_or(defaults.workers, usize::from),
             connections: self.connections as usize,
             head_timeout: Duration::from_millis(self.head_timeout_ms),
@@ -116,9 +113,16 @@ impl Config {
             body_limit: self.body_limit_bytes as u64,
             forward_timeout: self.forward_timeout(),
             trusted: self.trusted_peers.clone(),
-            tls,
             ..defaults
-        })
+        }
+    }
+
+    /// What the public port shows of itself, if it is encrypted.
+    pub fn certificates(&self) -> Result<Option<Certificates>, kit::Error> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Certificates::load(certificate, key).map(Some),
+            _ => Ok(None),
+        }
     }
 
     #[must_use]

@@ -6,6 +6,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
+use crate::examples;
+
 const PROBLEM: &str = "application/problem+json";
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "head", "patch"];
 /// The members that make an error's schema a problem's, wherever it was written out.
@@ -19,11 +21,13 @@ pub(crate) fn complete(document: &OpenApi) -> Result<Value, serde_json::Error> {
     if let Some(tags) = whole.get_mut("tags").and_then(Value::as_array_mut) {
         tags.sort_by_key(|tag| tag["name"] == crate::api::TAG);
     }
+    let components = whole["components"].clone();
     let paths = whole.get_mut("paths").and_then(Value::as_object_mut);
     for (path, item) in paths.into_iter().flatten() {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
                 complete_operation(method, path, operation, !own.contains(path));
+                examples::fill_in(operation, &components);
             }
         }
     }

@@ -39,19 +39,22 @@ pub(crate) fn router(description: &OpenApi) -> Result<Router, kit::Error> {
 }
 
 #[utoipa::path(get, path = "/openapi.json", tag = "Front door", security(()), summary = "This description",
-    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+    responses((status = 200, description = "OpenAPI 3.1", body = Object,
+        example = json!({"openapi": "3.1.0", "info": {"title": "Recarga", "version": "0.1.0"}, "paths": {}}))))]
 pub(crate) async fn document(State(text): State<Text>, request: HeaderMap) -> Response {
     page::content("application/json", text.0, &request)
 }
 
 #[utoipa::path(get, path = "/docs", tag = "Front door", security(()), summary = "A page to try the calls on",
-    responses((status = 200, description = "Swagger UI; needs no internet", body = String, content_type = "text/html")))]
+    responses((status = 200, description = "Swagger UI; needs no internet", body = String, content_type = "text/html",
+        example = json!("<!doctype html>…"))))]
 pub(crate) async fn docs(request: HeaderMap) -> Response {
     html("docs.html", &request)
 }
 
 #[utoipa::path(get, path = "/redoc", tag = "Front door", security(()), summary = "A page to read about the calls on",
-    responses((status = 200, description = "Redoc; needs no internet", body = String, content_type = "text/html")))]
+    responses((status = 200, description = "Redoc; needs no internet", body = String, content_type = "text/html",
+        example = json!("<!doctype html>…"))))]
 pub(crate) async fn redoc(request: HeaderMap) -> Response {
     html("redoc.html", &request)
 }

@@ -8,6 +8,7 @@ mod cors;
 mod description;
 mod documents;
 mod door;
+mod examples;
 mod front;
 mod health;
 mod host;
@@ -22,7 +23,7 @@ use std::{
 };
 
 use axum::{Router, handler::Handler, middleware, routing::get};
-use kit::{Listeners, Service, Shutdown};
+use kit::{Listeners, Service, Shutdown, safeguards::Safeguard};
 use proxy::{
     Forwarder, ForwarderSettings, Metrics, Pool, PoolSettings,
     edge::{self, Edge, EdgeMetrics},
@@ -40,7 +41,8 @@ pub async fn run(
     document: utoipa::openapi::OpenApi,
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = Service::new("balancer", &config.common, shutdown.clone());
+    let service = Service::new("balancer", &config.common, shutdown.clone())
+        .safeguards(&[Safeguard::Shedding, Safeguard::RetryBudget]);
     service.recorder().time_routes();
     let instance = service.instance().clone();
 
@@ -94,7 +96,11 @@ pub async fn run(
         ));
     let admin_open = proxy::admin::open(vec![pool.clone()]).merge(samples::router(samples.clone()));
     let admin_operator = proxy::admin::operator(vec![pool.clone()]);
-    let settings = config.edge()?;
+    let mut settings = config.edge();
+    if let Some(certificates) = config.certificates()? {
+        settings.tls = Some(certificates.server()?);
+        instance.spawn(certificates.follow(instance.clone()));
+    }
     let metrics = instance.metrics().register(EdgeMetrics::register);
     let hooks = door::Door {
         routes,

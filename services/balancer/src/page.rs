@@ -28,7 +28,7 @@ struct Assets;
 /// The page for a browser, a few words of JSON for a client that asks for JSON.
 #[utoipa::path(get, path = "/", tag = "Front door", security(()), summary = "The web page, or JSON by Accept",
     responses((status = 200, description = "HTML for a browser; JSON for `Accept: application/json`",
-        content((Description = "application/json"), (String = "text/html")))))]
+        content((Description = "application/json"), (String = "text/html", example = json!("<!doctype html>…"))))))]
 pub(crate) async fn index(State(state): State<Health>, request: HeaderMap) -> Response {
     let mut response = if prefers_json(&request) {
         health::describe(&state)
@@ -169,21 +169,30 @@ mod tests {
 
     #[test]
     fn the_page_needs_no_other_host() {
-        for name in [
-            "index.html",
-            "app.css",
-            "app.js",
-            "docs.html",
-            "docs.js",
-            "redoc.html",
-            "redoc.js",
-        ] {
-            let file = Assets::get(name).unwrap_or_else(|| panic!("{name} is embedded"));
+        let own = Assets::iter().filter(|name| !name.starts_with("vendor/"));
+        let mut seen = 0;
+        for name in own {
+            let file = Assets::get(&name).unwrap_or_else(|| panic!("{name} is embedded"));
+            seen += 1;
             let text = std::str::from_utf8(&file.data).unwrap();
             for outside in ["http://", "https://", "src=\"//", "@import"] {
                 let found = text.replace("http://www.w3.org/2000/svg", "");
                 assert!(!found.contains(outside), "{name} refers to {outside}");
             }
+        }
+        assert!(seen > 10, "{seen}");
+    }
+
+    #[test]
+    fn scripts_and_styles_are_files_of_their_own() {
+        for name in ["index.html", "docs.html", "redoc.html"] {
+            let file = Assets::get(name).unwrap_or_else(|| panic!("{name} is embedded"));
+            let text = std::str::from_utf8(&file.data).unwrap();
+            for inline in ["<style", " style=", "javascript:", " onclick="] {
+                assert!(!text.contains(inline), "{name} has {inline}");
+            }
+            let scripts = text.matches("<script").count();
+            assert_eq!(scripts, text.matches("></script>").count(), "{name}");
         }
     }
 }

@@ -397,12 +397,7 @@ async fn the_door_answers_what_is_its_own() {
             .starts_with("default-src 'none'")
     );
     let tag = page.headers()["etag"].clone();
-    assert!(
-        page.text()
-            .await
-            .unwrap()
-            .contains("<title>Recarga</title>")
-    );
+    assert!(page.text().await.unwrap().contains("<title>Recarga"));
     assert_eq!(
         balancer
             .get("/")

@@ -89,49 +89,71 @@ async fn gateways_may_be_spoken_to_by_http2() {
 }
 
 struct Certificate {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     flags: Vec<String>,
     roots: rustls::RootCertStore,
 }
 
-fn certificate() -> Certificate {
+/// Writes a new certificate and its key; whoever trusts it.
+fn write_new(folder: &std::path::Path) -> rustls::RootCertStore {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("k.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("c.pem"), made.cert.pem()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
+    roots
+}
+
+fn certificate() -> Certificate {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
     Certificate {
         flags: vec![
             "--tls-certificate".to_owned(),
-            certificate.display().to_string(),
+            path("c.pem"),
             "--tls-key".to_owned(),
-            key.display().to_string(),
+            path("k.pem"),
         ],
-        _folder: folder,
-        roots,
+        roots: write_new(folder.path()),
+        folder,
     }
 }
 
-async fn tls(
+type Encrypted = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// Fails when the balancer shows a certificate that these do not trust.
+async fn greet(
     balancer: &Balancer,
-    certificate: &Certificate,
+    roots: &rustls::RootCertStore,
     protocol: &[u8],
-) -> tokio_rustls::client::TlsStream<TcpStream> {
+) -> std::io::Result<Encrypted> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(certificate.roots.clone())
+        .with_root_certificates(roots.clone())
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = TcpStream::connect(balancer.address).await.unwrap();
+    let stream = TcpStream::connect(balancer.address).await?;
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = connector.connect(name, stream).await.unwrap();
+    connector.connect(name, stream).await
+}
+
+async fn tls(balancer: &Balancer, certificate: &Certificate, protocol: &[u8]) -> Encrypted {
+    let stream = greet(balancer, &certificate.roots, protocol).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
     stream
+}
+
+/// The health page is behind TLS: the admin port says when the gateway is up.
+async fn up_behind_tls(balancer: &Balancer) {
+    kit::testing::eventually("the gateway is up", || async {
+        let url = format!("{}/admin/upstreams", balancer.admin);
+        let answer = balancer.http.get(url).send().await.unwrap();
+        answer.text().await.unwrap().contains(r#""state":"up""#)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -139,20 +161,7 @@ async fn tls_carries_both_versions() {
     let certificate = certificate();
     let flags: Vec<&str> = certificate.flags.iter().map(String::as_str).collect();
     let (balancer, gateway) = one(&flags).await;
-    // The health page is behind TLS now: the admin port says when the gateway is up.
-    kit::testing::eventually("the gateway is up", || async {
-        let upstreams = balancer
-            .http
-            .get(format!("{}/admin/upstreams", balancer.admin))
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        upstreams.contains(r#""state":"up""#)
-    })
-    .await;
+    up_behind_tls(&balancer).await;
 
     let mut second = http2(tls(&balancer, &certificate, b"h2").await).await;
     let answer = second
@@ -180,6 +189,38 @@ async fn tls_carries_both_versions() {
         assert_eq!(seen.body, body);
         assert_eq!(seen.headers["x-forwarded-proto"], "https");
     }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_put_in_force_and_a_broken_one_is_not() {
+    let certificate = certificate();
+    let flags: Vec<&str> = certificate.flags.iter().map(String::as_str).collect();
+    let (balancer, _gateway) = one(&flags).await;
+    up_behind_tls(&balancer).await;
+    let mut before = http2(tls(&balancer, &certificate, b"h2").await).await;
+
+    let renewed = write_new(certificate.folder.path());
+    kit::testing::eventually("the renewed certificate is shown", || async {
+        greet(&balancer, &renewed, b"h2").await.is_ok()
+    })
+    .await;
+    let old = greet(&balancer, &certificate.roots, b"h2").await;
+    assert!(old.is_err(), "the old one is shown no more");
+    // Who was there before is not disturbed.
+    let answer = before.send_request(post("https", "/data", "on")).await;
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+
+    std::fs::write(certificate.folder.path().join("k.pem"), "no key").unwrap();
+    let url = format!("{}/metrics", balancer.admin);
+    kit::testing::eventually("the broken one is looked at", || async {
+        let answer = balancer.http.get(&url).send().await.unwrap();
+        let metrics = answer.text().await.unwrap();
+        metrics
+            .lines()
+            .any(|line| line.starts_with("recarga_tls_unusable_total") && !line.ends_with(" 0"))
+    })
+    .await;
+    assert!(greet(&balancer, &renewed, b"h2").await.is_ok());
 }
 
 #[tokio::test]

@@ -42,10 +42,11 @@ pub async fn run(
     let service = kit::Service::new("booking", &config.common, shutdown);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
+    let direct = kit::postgres::direct(&instance, &config.database, &pool)?;
     let queue = Client::connect(instance.discover(config.queue).await)?;
     kit::retention::keep(&instance, &pool, "tutoring", config.retention);
     let state = AppState {
-        relay: Relay::new(&instance, pool.clone(), "tutoring", queue),
+        relay: Relay::new(&instance, direct, "tutoring", queue),
         store: Store::new(&instance, pool),
     };
     service.public(router(state)).run(listeners).await

@@ -25,7 +25,7 @@ mod waiters;
 
 use std::sync::Arc;
 
-use kit::{Error, Listeners, Service, Shutdown};
+use kit::{Error, Listeners, Service, Shutdown, safeguards::Safeguard};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
@@ -41,7 +41,8 @@ const BODY_LIMIT: usize = error::VALUE_LIMIT + 64 * 1024;
 
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let service = Service::new("cache", &config.common, shutdown);
+    let service = Service::new("cache", &config.common, shutdown)
+        .safeguards(&[Safeguard::LeaseVoid, Safeguard::Leases]);
     let instance = service.instance().clone();
     // Not ready before the first purge.
     instance.set_check("redis", false);

@@ -16,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::request::Parts;
-use kit::{Instance, Problem};
+use kit::{Instance, Problem, caching::LONGEST_WINDOW};
 use serde_json::value::RawValue;
 use utoipa::OpenApi;
 
@@ -116,10 +116,12 @@ fn checked(json: Bytes) -> Result<Bytes, CacheError> {
 fn seconds(field: &str, given: Option<i64>, least: i64, default: u32) -> Result<u32, Problem> {
     match given {
         None => Ok(default),
-        Some(seconds) if (least..=86_400).contains(&seconds) => Ok(seconds as u32),
+        Some(seconds) if (least..=i64::from(LONGEST_WINDOW)).contains(&seconds) => {
+            Ok(seconds as u32)
+        }
         Some(_) => Err(Problem::invalid(
             field,
-            format!("must be between {least} and 86400 seconds"),
+            format!("must be between {least} and {LONGEST_WINDOW} seconds"),
         )),
     }
 }

@@ -15,6 +15,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use tokio::sync::Mutex;
 
 use crate::{causes::Cause, error::StoreError, store::Store};
 
@@ -45,6 +46,8 @@ pub struct Statistics {
     unsent_hits: AtomicU64,
     unsent_stale: AtomicU64,
     unsent_misses: [AtomicU64; Cause::ALL.len()],
+    /// Held by whoever adds them to the sums.
+    flushing: Mutex<()>,
 }
 
 /// Sums over all instances since the statistics began.
@@ -192,8 +195,10 @@ impl Statistics {
         })
     }
 
-    /// Adds what was counted here to the sums; keeps it for later when Redis is away.
+    /// Adds what was counted here to the sums; keeps it for later when Redis is away. What somebody else is adding has
+    /// been added, or is counted here again, before it returns: the last one before the end leaves nothing on its way.
     pub async fn flush(&self, store: &Store) {
+        let _turn = self.flushing.lock().await;
         let counters = [
             ("hits".to_owned(), &self.unsent_hits),
             ("stale".to_owned(), &self.unsent_stale),

@@ -1,4 +1,4 @@
-//! How slow the classics are: a lever for the operator, live.
+//! How slow the classics are, and how many are done at a time: a lever for the operator, live.
 
 use std::{
     sync::{
@@ -13,12 +13,14 @@ use kit::{Instance, Problem, extract::Json};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::capacity::{Capacity, MOST};
+
 /// The longest delay: a minute.
 pub const LIMIT_MS: u64 = 60_000;
 
-/// Both delays, shared by all requests.
+/// Both delays and the places of work, shared by all requests.
 #[derive(Clone, Debug)]
-pub struct Delays(Arc<(AtomicU64, AtomicU64)>);
+pub struct Delays(Arc<(AtomicU64, AtomicU64)>, Capacity);
 
 /// `PUT /admin/delays`: what is absent stays as it is.
 #[derive(Debug, Deserialize)]
@@ -26,12 +28,15 @@ pub struct Delays(Arc<(AtomicU64, AtomicU64)>);
 struct Wanted {
     data_ms: Option<u64>,
     process_ms: Option<u64>,
+    /// How many are worked on at a time; 0 for any number.
+    process_places: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Now {
     data_ms: u64,
     process_ms: u64,
+    process_places: u64,
 }
 
 /// What is in force now, and what was before.
@@ -44,8 +49,13 @@ struct Changed {
 
 impl Delays {
     #[must_use]
-    pub fn new(data_ms: u64, process_ms: u64) -> Self {
-        Self(Arc::new((data_ms.into(), process_ms.into())))
+    pub fn new(data_ms: u64, process_ms: u64, capacity: Capacity) -> Self {
+        Self(Arc::new((data_ms.into(), process_ms.into())), capacity)
+    }
+
+    #[must_use]
+    pub fn capacity(&self) -> &Capacity {
+        &self.1
     }
 
     #[must_use]
@@ -62,6 +72,7 @@ impl Delays {
         Now {
             data_ms: self.0.0.load(Ordering::Relaxed),
             process_ms: self.0.1.load(Ordering::Relaxed),
+            process_places: self.1.places(),
         }
     }
 
@@ -97,7 +108,15 @@ async fn change(
             return Err(Problem::invalid(field, format!("must be 0 to {LIMIT_MS}")));
         }
     }
+    if wanted.process_places.is_some_and(|places| places > MOST) {
+        let reason = format!("must be 0 to {MOST}");
+        return Err(Problem::invalid("process_places", reason));
+    }
     let previous = delays.now();
+    if let Some(places) = wanted.process_places {
+        delays.1.set(places);
+        tracing::info!(places, "the places of work were changed");
+    }
     for (field, value, delay) in changes {
         if let Some(value) = value {
             delay.store(value, Ordering::Relaxed);

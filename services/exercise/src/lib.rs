@@ -1,5 +1,6 @@
 //! The classic slow read and the classic piece of business logic, with delays that an operator sets.
 
+mod capacity;
 mod config;
 mod delays;
 mod error;
@@ -9,6 +10,7 @@ use axum::{Router, routing::get};
 use sqlx::PgPool;
 use utoipa::OpenApi;
 
+pub use capacity::Capacity;
 pub use config::Config;
 pub use delays::Delays;
 pub use error::Error;
@@ -41,7 +43,9 @@ pub async fn run(
         // A delay of a minute must be seen to its end.
         .request_limit(std::time::Duration::from_secs(90));
     let instance = service.instance().clone();
-    let delays = Delays::new(config.data_delay_ms, config.process_delay_ms);
+    let capacity = Capacity::new(config.process_places);
+    capacity.register(&instance);
+    let delays = Delays::new(config.data_delay_ms, config.process_delay_ms, capacity);
     delays.tell(&instance);
     let state = AppState {
         pool: kit::postgres::connect(&instance, &config.database)?,

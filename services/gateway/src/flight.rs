@@ -175,6 +175,12 @@ impl<K: Clone + Eq + Hash, P, O> Flights<K, P, O> {
         }
     }
 
+    /// Takes a reader aboard a flight of his own, which nobody else can share.
+    pub fn alone(self: &Arc<Self>, key: &K) -> Boarding<K, P, O> {
+        let (pilot, seat) = self.new_flight(key, false);
+        Boarding::Pilot(pilot, seat)
+    }
+
     fn new_flight(self: &Arc<Self>, key: &K, waits: bool) -> (Pilot<K, P, O>, Seat<P, O>) {
         let (progress, receiver) = watch::channel(Progress::Flying);
         let flight = Arc::new(Flight {

@@ -41,7 +41,10 @@ use std::{
 use axum::Router;
 use chrono::Utc;
 use http::HeaderValue;
-use kit::{Error, Instance, Listeners, RedisArgs, Service, Shutdown, discovery::Source};
+use kit::{
+    Error, Instance, Listeners, RedisArgs, Service, Shutdown, discovery::Source,
+    safeguards::Safeguard,
+};
 use proxy::{Forwarder, ForwarderSettings, Pool, PoolSettings};
 use utoipa::OpenApi;
 
@@ -70,7 +73,11 @@ const TIDY: Duration = Duration::from_mins(1);
 
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let service = Service::new("gateway", &config.common, shutdown.clone());
+    let service = Service::new("gateway", &config.common, shutdown.clone()).safeguards(&[
+        Safeguard::Leases,
+        Safeguard::Shedding,
+        Safeguard::RetryBudget,
+    ]);
     service.recorder().time_routes();
     let instance = service.instance().clone();
     let running = first_routes(&instance, &config).await?;

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
+use kit::caching::LONGEST_WINDOW;
+
 use crate::{
     flaw::Flaw,
     matching::Parameters,
@@ -50,9 +52,13 @@ impl CacheRule {
     pub fn compile(info: &CacheInfo, parameters: &[&str]) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
         for (field, value, allowed) in [
-            ("cache.ttl_seconds", Some(info.ttl_seconds), 1..=86_400),
-            ("cache.swr_seconds", info.swr_seconds, 0..=86_400),
-            ("cache.sie_seconds", info.sie_seconds, 0..=86_400),
+            (
+                "cache.ttl_seconds",
+                Some(info.ttl_seconds),
+                1..=LONGEST_WINDOW,
+            ),
+            ("cache.swr_seconds", info.swr_seconds, 0..=LONGEST_WINDOW),
+            ("cache.sie_seconds", info.sie_seconds, 0..=LONGEST_WINDOW),
             (
                 "cache.negative_ttl_seconds",
                 info.negative_ttl_seconds,

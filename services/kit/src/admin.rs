@@ -26,7 +26,7 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 use crate::{
     Instance, Problem,
     extract::{Json, Query},
-    faults::FaultList,
+    faults::{Fault, FaultList},
     metrics, safeguards,
     telemetry::{self, Line},
 };
@@ -35,6 +35,7 @@ pub(crate) fn router(instance: Instance) -> Router {
     let levers = Router::new()
         .route("/admin/log-level", put(set_log_level))
         .route("/admin/faults", put(set_faults))
+        .route("/admin/safeguards", get(show_safeguards).put(set_safeguard))
         .route("/admin/drain", post(drain))
         .route("/admin/undrain", post(undrain))
         .route("/admin/crash", post(crash))
@@ -99,6 +100,12 @@ async fn render(State(instance): State<Instance>) -> Response {
 
 async fn info(State(instance): State<Instance>) -> axum::Json<Value> {
     let (listen, admin) = instance.addresses().unzip();
+    let standings = safeguards::standings(&instance, Instant::now());
+    let off: Vec<_> = standings
+        .iter()
+        .filter(|(_, standing)| !standing.on)
+        .map(|(safeguard, _)| *safeguard)
+        .collect();
     axum::Json(json!({
         "service": "recarga",
         "role": instance.role(),
@@ -114,7 +121,8 @@ async fn info(State(instance): State<Instance>) -> axum::Json<Value> {
         "faults": instance.faults().list(Instant::now()),
         "levers": instance.levers(),
         "read_only": instance.is_read_only(),
-        "safeguards_off": safeguards::off(),
+        "safeguards": standings,
+        "safeguards_off": off,
         "listen": listen,
         "admin": admin,
     }))
@@ -139,6 +147,16 @@ async fn set_faults(
     State(instance): State<Instance>,
     Json(list): Json<FaultList>,
 ) -> Result<axum::Json<Value>, Problem> {
+    let answers = |fault: &Fault| fault.lose_rate > 0.0 || fault.hold_ms > 0;
+    if !instance.loses_answers() && list.faults.iter().any(answers) {
+        let role = instance.role();
+        return Err(Problem::invalid(
+            "faults",
+            format!(
+                "the {role} passes answers on as they come: it can neither lose nor hold one; have a service behind it do so"
+            ),
+        ));
+    }
     let previous = instance
         .faults()
         .replace(list.faults, Instant::now())
@@ -146,6 +164,18 @@ async fn set_faults(
     let faults = instance.faults().list(Instant::now());
     tracing::warn!(faults = faults.len(), "the injected faults were changed");
     Ok(axum::Json(json!({"faults": faults, "previous": previous})))
+}
+
+async fn show_safeguards(State(instance): State<Instance>) -> axum::Json<Value> {
+    let standings = safeguards::standings(&instance, Instant::now());
+    axum::Json(json!({"safeguards": standings}))
+}
+
+async fn set_safeguard(
+    State(instance): State<Instance>,
+    Json(wanted): Json<safeguards::Wanted>,
+) -> Result<axum::Json<safeguards::Changed>, Problem> {
+    safeguards::set(&instance, &wanted, Instant::now()).map(axum::Json)
 }
 
 async fn drain(State(instance): State<Instance>) -> axum::Json<Value> {

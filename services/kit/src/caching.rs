@@ -37,6 +37,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 const ROUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// How long the tries go on after the shutdown was requested.
 const LAST_TRIES: Duration = Duration::from_secs(2);
+/// The longest that a value may be asked to stay fresh, and to stand in after that, in seconds. Nothing is served for longer
+/// than the two together; the travel service relies on it.
+pub const LONGEST_WINDOW: u32 = 86_400;
 /// The most keys in one call, far below the size limit of a body.
 const BATCH: usize = 500;
 
@@ -432,9 +435,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_absent_cache_service_is_waited_out_and_hears_of_it_when_it_is_back() {
-        let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = free.local_addr().expect("bound");
-        drop(free);
+        let address = crate::testing::free_address();
         let invalidator = invalidator(address).await;
         let started = Instant::now();
         let (first, second) = tokio::join!(

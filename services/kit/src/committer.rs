@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Instance;
@@ -92,7 +93,8 @@ pub trait Work: Send + Sync + 'static {
         wait: bool,
     ) -> impl Future<Output = Result<Vec<Option<Self::Outcome>>, sqlx::Error>> + Send;
 
-    /// Called once with every job that began. It runs beside the lane, to its end even when the service stops.
+    /// Called once with every job that began. It runs to its end even when the service stops, beside the lane as soon as it
+    /// has to wait.
     fn finish(&self, done: Done<Self::Job, Self::Outcome>) -> impl Future<Output = ()> + Send;
 }
 
@@ -117,7 +119,8 @@ impl<W: Work> Drop for Handle<W> {
 struct Shared<W: Work> {
     work: W,
     instance: Instance,
-    options: PgConnectOptions,
+    /// Says where to connect to; its connections are not used.
+    pool: PgPool,
     limits: Limits,
     queue: Mutex<Queue<W::Job>>,
     wake: Notify,
@@ -131,13 +134,13 @@ struct Queue<J> {
 }
 
 impl<W: Work> Committer<W> {
-    /// Starts the lanes. They make their connections when they need them, with these options.
+    /// Starts the lanes. They make connections of their own when they need them, to where the pool goes at that time.
     #[must_use]
-    pub fn new(instance: &Instance, options: PgConnectOptions, limits: Limits, work: W) -> Self {
+    pub fn new(instance: &Instance, pool: PgPool, limits: Limits, work: W) -> Self {
         let shared = Arc::new(Shared {
             work,
             instance: instance.clone(),
-            options,
+            pool,
             limits,
             queue: Mutex::new(Queue {
                 grouping: Grouping::new(limits.waiting),
@@ -431,11 +434,15 @@ fn give_up<W: Work>(shared: &Arc<Shared<W>>, jobs: Vec<W::Job>, failure: &Failur
 }
 
 fn finish<W: Work>(shared: &Arc<Shared<W>>, done: Done<W::Job, W::Outcome>) {
-    if !done.is_empty() {
-        let at = shared.clone();
-        shared
-            .instance
-            .spawn(async move { at.work.finish(done).await });
+    if done.is_empty() {
+        return;
+    }
+    let alone = done.len() == 1;
+    let at = shared.clone();
+    let mut finish = Box::pin(async move { at.work.finish(done).await });
+    // One that has nothing to wait for is answered here and now: a task of its own would cost its caller more than the lane.
+    if !alone || (&mut finish).now_or_never().is_none() {
+        shared.instance.spawn(finish);
     }
 }
 
@@ -452,7 +459,7 @@ async fn aside<W: Work>(shared: Arc<Shared<W>>, job: W::Job) {
     if !job.is_wanted() {
         return;
     }
-    match shared.connect().await {
+    match shared.connect(&shared.pool.connect_options()).await {
         Ok(connection) => {
             alone(&shared, connection, job).await;
         }
@@ -464,6 +471,8 @@ async fn aside<W: Work>(shared: Arc<Shared<W>>, job: W::Job) {
 #[derive(Default)]
 struct Line {
     connection: Option<PgConnection>,
+    /// Where it goes.
+    options: Option<Arc<PgConnectOptions>>,
     used: Option<Instant>,
 }
 
@@ -472,7 +481,12 @@ impl Line {
         let now = Instant::now();
         let fresh = self.used.is_some_and(|used| now - used < FRESH);
         self.used = Some(now);
-        if let Some(mut connection) = self.connection.take() {
+        let options = shared.pool.connect_options();
+        let moved = self
+            .options
+            .replace(options.clone())
+            .is_some_and(|before| !Arc::ptr_eq(&before, &options));
+        if let Some(mut connection) = self.connection.take().filter(|_| !moved) {
             if fresh {
                 return Ok(connection);
             }
@@ -481,7 +495,7 @@ impl Line {
                 return Ok(connection);
             }
         }
-        shared.connect().await
+        shared.connect(&options).await
     }
 
     fn give(&mut self, connection: Option<PgConnection>) {
@@ -490,13 +504,13 @@ impl Line {
 }
 
 impl<W: Work> Shared<W> {
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
         let patience = if self.instance.check("postgres") {
             CONNECT
         } else {
             CONNECT_WHEN_AWAY
         };
-        tokio::time::timeout(patience, PgConnection::connect_with(&self.options))
+        tokio::time::timeout(patience, PgConnection::connect_with(options))
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }

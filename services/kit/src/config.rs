@@ -41,7 +41,7 @@ pub struct Common {
     /// Refuse every lever, whoever pulls it: for a lab that others only look at. What the business offers stays.
     #[arg(long, env = "RECARGA_READ_ONLY")]
     pub read_only: bool,
-    /// Do without a safeguard, to see that its absence is noticed; for tests of the tests.
+    /// Do without a safeguard from the start and for good, to see that its absence is noticed; for tests of the tests.
     #[arg(
         long,
         env = "RECARGA_WITHOUT_SAFEGUARD",
@@ -89,9 +89,13 @@ impl Common {
 /// Where PostgreSQL is.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DatabaseArgs {
-    /// The PostgreSQL to use, such as `postgres://user:password@127.0.0.1:5432/recarga`.
+    /// The PostgreSQL to use, such as `postgres://user:password@127.0.0.1:5432/recarga`; several servers as
+    /// `@one:5432,two:5432/recarga?target_session_attrs=read-write`.
     #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
     pub database_url: Secret,
+    /// The same database past a pooler in front of it, for what keeps a session: groups of writes, and the outbox relay.
+    #[arg(long, env = "RECARGA_DATABASE_DIRECT_URL", hide_env_values = true)]
+    pub database_direct_url: Option<Secret>,
     /// The most connections this instance opens.
     #[arg(long, env = "RECARGA_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub database_connections: u32,

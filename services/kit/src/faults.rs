@@ -26,11 +26,15 @@ pub struct Fault {
     pub latency_ms: u64,
     /// Up to this many more milliseconds, evenly spread.
     pub jitter_ms: u64,
+    /// Milliseconds that the answer to each matching request is held back after the work was done.
+    pub hold_ms: u64,
     /// The share of matching requests that fail, 0 to 1.
     pub error_rate: f64,
     /// The status of those failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_status: Option<u16>,
+    /// The share of matching requests that are carried out and whose answer is lost, 0 to 1: the connection closes instead.
+    pub lose_rate: f64,
     /// Never answer.
     pub hang: bool,
     /// Close the connection without an answer.
@@ -45,6 +49,9 @@ pub struct Fault {
 pub struct Effect {
     pub delay: Duration,
     pub error: Option<StatusCode>,
+    /// How long the answer is held back.
+    pub hold: Duration,
+    pub lose: bool,
     pub hang: bool,
     pub refuse: bool,
 }
@@ -115,6 +122,8 @@ impl Faults {
                     .and_then(|status| StatusCode::from_u16(status).ok());
                 effect.error = Some(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
             }
+            effect.hold += Duration::from_millis(fault.hold_ms);
+            effect.lose |= fault.lose_rate > 0.0 && chance() < fault.lose_rate;
             effect.hang |= fault.hang;
             effect.refuse |= fault.refuse;
         }
@@ -140,16 +149,19 @@ impl Fault {
         if !(0.0..=1.0).contains(&self.error_rate) {
             return invalid("error_rate", "must be between 0 and 1");
         }
+        if !(0.0..=1.0).contains(&self.lose_rate) {
+            return invalid("lose_rate", "must be between 0 and 1");
+        }
         if self
             .error_status
             .is_some_and(|status| !(400..=599).contains(&status))
         {
             return invalid("error_status", "must be between 400 and 599");
         }
-        if self.latency_ms > 600_000 || self.jitter_ms > 600_000 {
+        if self.latency_ms.max(self.jitter_ms).max(self.hold_ms) > 600_000 {
             return invalid(
                 "latency_ms",
-                "latency and jitter must be at most 600000 (ten minutes)",
+                "latency, jitter and hold must be at most 600000 (ten minutes)",
             );
         }
         if self

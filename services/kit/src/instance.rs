@@ -22,6 +22,7 @@ use crate::{
     discovery::{Endpoint, Source},
     faults::Faults,
     metrics::Metrics,
+    safeguards::Safeguard,
 };
 
 /// Shared by everything in the process that serves one role; cheap to clone.
@@ -45,6 +46,9 @@ struct Inner {
     dns_max: Duration,
     read_only: bool,
     levers: RwLock<BTreeMap<&'static str, Lever>>,
+    safeguards: OnceLock<&'static [Safeguard]>,
+    /// It has a server of its own, which does not hold an answer back until it is whole.
+    streams: AtomicBool,
 }
 
 /// Tells how a lever stands.
@@ -70,6 +74,8 @@ impl Instance {
             dns_max: Duration::from_secs(common.dns_max_seconds),
             read_only: common.read_only,
             levers: RwLock::default(),
+            safeguards: OnceLock::new(),
+            streams: AtomicBool::new(false),
         }))
     }
 
@@ -135,6 +141,25 @@ impl Instance {
             .iter()
             .map(|(name, state)| (*name, state()))
             .collect()
+    }
+
+    /// The safeguards that matter to this service.
+    #[must_use]
+    pub fn safeguards(&self) -> &'static [Safeguard] {
+        self.0.safeguards.get().copied().unwrap_or_default()
+    }
+
+    /// Whether a fault can lose an answer here, or hold it back.
+    pub(crate) fn loses_answers(&self) -> bool {
+        !self.0.streams.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_streams(&self) {
+        self.0.streams.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_safeguards(&self, safeguards: &'static [Safeguard]) {
+        let _ = self.0.safeguards.set(safeguards);
     }
 
     #[must_use]

@@ -129,6 +129,7 @@ async fn answer(
     request: Request,
     next: Next,
 ) -> Response {
+    let (mut loses, mut hold) = (false, Duration::ZERO);
     if path != "/health" && !observer.faultless.contains(&path) {
         let effect = observer
             .instance
@@ -146,14 +147,19 @@ async fn answer(
         if let Some(status) = effect.error {
             return Problem::new(status, "A fault was injected here on purpose").into_response();
         }
+        (loses, hold) = (effect.lose, effect.hold);
     }
     if request.body().size_hint().lower() > observer.body_limit as u64 {
         crate::extract::drain(request.into_body()).await;
         return Problem::too_large(observer.body_limit).into_response();
     }
-    tokio::time::timeout(context.remaining(), next.run(request))
+    let answer = tokio::time::timeout(context.remaining(), next.run(request))
         .await
         .unwrap_or_else(|_| {
             Problem::timed_out("The deadline passed before there was an answer").into_response()
-        })
+        });
+    if !hold.is_zero() {
+        tokio::time::sleep(hold).await;
+    }
+    if loses { Abort::response() } else { answer }
 }

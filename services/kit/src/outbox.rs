@@ -62,20 +62,17 @@ impl Relay {
         let wake = Arc::new(Notify::new());
         let metrics = Metrics::register(instance);
         let outbox = Outbox::new(schema);
-        let options = (*pool.connect_options())
-            .clone()
-            .options([("idle_session_timeout", FROZEN.as_millis().to_string())]);
         instance.spawn(measure(
             instance.clone(),
             outbox.clone(),
-            pool,
+            pool.clone(),
             metrics.clone(),
         ));
         let relaying = Relaying {
             outbox,
             client,
             metrics,
-            options,
+            pool,
             connection: None,
         };
         instance.spawn(relay(instance.clone(), relaying, wake.clone()));
@@ -203,21 +200,26 @@ struct Relaying {
     outbox: Outbox,
     client: Client,
     metrics: Metrics,
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
+    /// Says where to connect to; its connections are not used.
+    pool: PgPool,
+    connection: Option<(Arc<PgConnectOptions>, PgConnection)>,
 }
 
 impl Relaying {
     /// Takes one round of events to the queue.
     async fn round(&mut self) -> Result<Round, RoundError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => {
-                let connecting = PgConnection::connect_with(&self.options);
+        let options = self.pool.connect_options();
+        let (_, connection) = match &mut self.connection {
+            Some(kept) if Arc::ptr_eq(&kept.0, &options) => kept,
+            other => {
+                let of_relay = (*options)
+                    .clone()
+                    .options([("idle_session_timeout", FROZEN.as_millis().to_string())]);
+                let connecting = PgConnection::connect_with(&of_relay);
                 let connection = tokio::time::timeout(CONNECT, connecting)
                     .await
                     .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-                none.insert(connection)
+                other.insert((options, connection))
             }
         };
         let first = rand::rng().random_range(0..SHARDS);
@@ -235,7 +237,7 @@ impl Relaying {
 
     /// Writes down what became of a round, and lets the shards go when that is committed.
     async fn mark(&mut self, count: usize, tally: Tally) -> Result<Round, RoundError> {
-        let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        let (_, connection) = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         if !tally.delivered.is_empty() {
             self.outbox.delivered(connection, &tally.delivered).await?;
         }

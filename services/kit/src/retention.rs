@@ -63,6 +63,30 @@ pub fn keep(instance: &Instance, pool: &PgPool, schema: &'static str, retention:
     }
 }
 
+/// Another table whose rows are deleted when they are old.
+#[derive(Clone, Copy, Debug)]
+pub struct Aged {
+    /// With its schema.
+    pub name: &'static str,
+    /// The time that counts.
+    pub column: &'static str,
+    pub age: Duration,
+    /// The name of the counter, and what it counts.
+    pub metric: &'static str,
+    pub help: &'static str,
+}
+
+/// Sweeps one more table until the shutdown.
+pub fn keep_also(instance: &Instance, pool: &PgPool, aged: Aged) {
+    let deleted = Counter::default();
+    instance
+        .metrics()
+        .register(|registry| registry.register(aged.metric, aged.help, deleted.clone()));
+    let seconds = aged.age.as_secs_f64();
+    let table = Table::aged(aged.name.to_owned(), aged.column, seconds, deleted);
+    instance.spawn(sweep(instance.clone(), pool.clone(), table));
+}
+
 /// One table that is swept.
 struct Table {
     name: String,
@@ -74,18 +98,23 @@ struct Table {
 
 impl Table {
     fn keys(schema: &str, retention: Retention, deleted: Counter) -> Self {
+        let seconds = f64::from(retention.key_hours) * 3600.0;
         let name = format!("{schema}.idempotency_claims");
+        Self::aged(name, "created_at", seconds, deleted)
+    }
+
+    fn aged(name: String, column: &str, seconds: f64, deleted: Counter) -> Self {
         Self {
             delete: format!(
                 "with gone as (
-                     delete from {name} where {} and created_at < clock_timestamp() - make_interval(secs => $3)
+                     delete from {name} where {} and {column} < clock_timestamp() - make_interval(secs => $3)
                      returning 1)
                  select count(*) from gone",
                 pages(&name)
             )
             .into(),
             name,
-            seconds: f64::from(retention.key_hours) * 3600.0,
+            seconds,
             deleted,
         }
     }

@@ -11,7 +11,10 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 
 use crate::{
-    Common, Instance, Problem, Shutdown, admin, observe, record::Recorder, safeguards, server,
+    Common, Instance, Problem, Shutdown, admin, observe,
+    record::Recorder,
+    safeguards::{self, Safeguard},
+    server,
 };
 
 /// The longest a request may take when its caller set no deadline.
@@ -97,6 +100,7 @@ pub struct Service {
     outermost: Option<Outermost>,
     server: Option<Server>,
     recorder: Arc<Recorder>,
+    without_safeguard: Vec<Safeguard>,
 }
 
 type Outermost = Box<dyn FnOnce(Router) -> Router + Send>;
@@ -117,7 +121,6 @@ impl Service {
     #[must_use]
     pub fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
         let instance = Instance::new(role, common, shutdown);
-        safeguards::without(&common.without_safeguard);
         Self {
             recorder: Arc::new(Recorder::new(&instance)),
             instance,
@@ -131,7 +134,22 @@ impl Service {
             drain_notice: Duration::from_millis(common.drain_notice_ms),
             outermost: None,
             server: None,
+            without_safeguard: common.without_safeguard.clone(),
         }
+    }
+
+    /// The safeguards that this service looks at, which an operator may switch off for a while.
+    #[must_use]
+    pub fn safeguards(self, safeguards: &'static [Safeguard]) -> Self {
+        self.instance.set_safeguards(safeguards);
+        self.instance.metrics().register(|registry| {
+            registry.register_collector(Box::new(safeguards::Gauges(safeguards)));
+        });
+        let without = safeguards
+            .iter()
+            .filter(|safeguard| self.without_safeguard.contains(safeguard));
+        safeguards::without(without.copied());
+        self
     }
 
     #[must_use]
@@ -160,6 +178,7 @@ impl Service {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.instance.set_streams();
         self.server = Some(Box::new(|front| Box::pin(serve(front))));
         self
     }
@@ -221,6 +240,7 @@ impl Service {
         let (listen, admin_listen) = (local(&listeners.public)?, local(&listeners.admin)?);
         let instance = self.instance;
         instance.set_addresses(listen, admin_listen);
+        instance.spawn(safeguards::keep(instance.shutdown().clone()));
         let mut public = self.public;
         if self.health {
             public = public.route("/health", get(health).with_state(instance.clone()));

@@ -3,9 +3,20 @@
 pub mod deaths;
 pub mod toll;
 
-use std::net::SocketAddr;
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
-use crate::{Error, Listeners, Shutdown};
+use crate::{
+    Error, Listeners, Shutdown,
+    safeguards::{self, Safeguard},
+};
 
 /// The operator's token of every [`Process`].
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests";
@@ -41,18 +52,55 @@ pub async fn redis_url() -> String {
     url
 }
 
+/// A safeguard that is off in this process until this is dropped, for tests that have the process for themselves.
+#[must_use = "it is on again when this is dropped"]
+pub struct Without(Safeguard);
+
+impl Without {
+    pub fn new(safeguard: Safeguard) -> Self {
+        safeguards::switch(safeguard, false);
+        Self(safeguard)
+    }
+}
+
+impl Drop for Without {
+    fn drop(&mut self) {
+        safeguards::switch(self.0, true);
+    }
+}
+
+/// A loopback address that nobody listens on, below the ports that the kernel gives to connections and to listeners that
+/// ask for any: nobody else takes it before it is used, nor while its process is being started again.
+///
+/// # Panics
+/// When no port is free.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    const PORTS: Range<u16> = 12_000..19_000;
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(rand::random_range(PORTS)));
+    for _ in PORTS {
+        let port = PORTS.start + next.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no loopback port from {PORTS:?} is free");
+}
+
 /// Waits until `condition` holds.
 ///
 /// # Panics
-/// When it does not within ten seconds; `what` says what was waited for.
+/// When it does not within half a minute; `what` says what was waited for.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !condition().await {
         assert!(
             tokio::time::Instant::now() < deadline,
-            "waited ten seconds in vain: {what}"
+            "waited half a minute in vain: {what}"
         );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -157,7 +205,7 @@ impl Process {
     /// When it does not within half a minute.
     pub async fn stop(mut self) {
         self.shutdown.request();
-        tokio::time::timeout(std::time::Duration::from_secs(30), &mut self.ended)
+        tokio::time::timeout(Duration::from_secs(30), &mut self.ended)
             .await
             .expect("the service stops in time")
             .expect("the service ran to its end");

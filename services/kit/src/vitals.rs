@@ -26,13 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tells the vitals of the PostgreSQL that a pool is for, over a connection of its own: a busy pool must not hide them.
 pub fn postgres(instance: &Instance, pool: &PgPool) {
-    let options = (*pool.connect_options()).clone();
+    let followed = pool.clone();
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
-        .connect_lazy_with(options);
+        .connect_lazy_with((*pool.connect_options()).clone());
     keep(instance, "postgres", move || {
+        pool.set_connect_options((*followed.connect_options()).clone());
         let pool = pool.clone();
         async move { postgres::read(&pool).await.ok() }
     });

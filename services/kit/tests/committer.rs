@@ -139,8 +139,7 @@ fn patient(pool: &PgPool, lanes: u16, waiting: usize, patience: Duration) -> Ben
         waiting,
         patience,
     };
-    let options = (*pool.connect_options()).clone();
-    let committer = Committer::new(&instance(&shutdown), options, limits, book.clone());
+    let committer = Committer::new(&instance(&shutdown), pool.clone(), limits, book.clone());
     Bench {
         book,
         committer,

@@ -1,8 +1,10 @@
 //! What is too old is forgotten, what is not stays, and the count of events does not change.
 
+use std::time::Duration;
+
 use kit::{
     Common, Service, Shutdown,
-    retention::{self, Retention},
+    retention::{self, Aged, Retention},
     testing::eventually,
 };
 use sqlx::PgPool;
@@ -58,5 +60,32 @@ async fn old_keys_and_events_go_and_stay_counted(pool: PgPool) {
     );
     assert_eq!(count(&pool, "select count(*) from travel.outbox").await, 5);
     assert_eq!(count(&pool, account).await, 412);
+    shutdown.request();
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn another_table_is_swept_by_its_own_time(pool: PgPool) {
+    let statement = "insert into travel.cached_keys (key, version, registered_at)
+         select n::text, n, now() - make_interval(hours => n) from generate_series(47, 52) n";
+    sqlx::query(statement)
+        .execute(&pool)
+        .await
+        .expect(statement);
+    let shutdown = Shutdown::new();
+    let service = Service::new("test", &Common::for_tests("test-1"), shutdown.clone());
+    let aged = Aged {
+        name: "travel.cached_keys",
+        column: "registered_at",
+        age: Duration::from_hours(50),
+        metric: "recarga_retention_cached_keys",
+        help: "Registrations",
+    };
+    retention::keep_also(service.instance(), &pool, aged);
+    eventually("the old ones are gone", async || {
+        count(&pool, "select count(*) from travel.cached_keys").await == 3
+    })
+    .await;
+    let oldest = count(&pool, "select max(key::bigint) from travel.cached_keys").await;
+    assert_eq!(oldest, 49);
     shutdown.request();
 }

@@ -243,6 +243,20 @@ async fn the_admin_surface_shows_and_steers() {
 }
 
 #[tokio::test]
+async fn an_answer_is_lost_after_the_work_was_done() {
+    let running = start().await;
+    let http = reqwest::Client::new();
+    let faults = json!({"faults": [{"lose_rate": 1, "route": "/quick"}]});
+    let set = operator(http.put(format!("{}/admin/faults", running.admin))).json(&faults);
+    assert_eq!(set.send().await.expect("answered").status(), 200);
+    let lost = http.get(format!("{}/quick", running.public)).send().await;
+    let lost = lost.expect_err("the connection closes");
+    assert!(!lost.is_connect() && !lost.is_timeout(), "{lost}");
+    let spared = http.get(format!("{}/slow", running.public)).send().await;
+    assert_eq!(spared.expect("answered").status(), 200);
+}
+
+#[tokio::test]
 async fn faults_strike_where_they_are_told() {
     let running = start().await;
     let http = reqwest::Client::new();

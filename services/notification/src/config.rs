@@ -64,7 +64,7 @@ pub struct SmtpArgs {
     #[arg(long, env = "RECARGA_SMTP_TLS", value_enum, default_value_t)]
     pub smtp_tls: SmtpTls,
     /// The user to sign in as.
-    #[arg(long, env = "RECARGA_SMTP_USER", requires = "smtp_password")]
+    #[arg(long, env = "RECARGA_SMTP_USER")]
     pub smtp_user: Option<String>,
     /// That user's password.
     #[arg(

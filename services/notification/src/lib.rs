@@ -47,7 +47,8 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("notification", &config.common, shutdown);
+    let service = kit::Service::new("notification", &config.common, shutdown)
+        .safeguards(&[kit::safeguards::Safeguard::Inbox]);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let store = Store::new(&instance, pool);

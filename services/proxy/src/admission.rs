@@ -6,6 +6,7 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
+use kit::safeguards::Safeguard;
 use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -156,10 +157,10 @@ impl Admission {
         }
     }
 
-    /// Waits for a place, within the queue's bounds and the request's own deadline. Free while admission is switched off, and
-    /// one short lock while there is room. Dropping the future gives up the wait.
+    /// Waits for a place, within the queue's bounds and the request's own deadline. Free while admission or the safeguard
+    /// `shedding` is switched off, and one short lock while there is room. Dropping the future gives up the wait.
     pub async fn acquire(&self, priority: Priority, deadline: Instant) -> Result<Ticket, Shed> {
-        if !self.shared.enabled.load(Ordering::Relaxed) {
+        if !self.shared.enabled.load(Ordering::Relaxed) || !Safeguard::Shedding.is_on() {
             return Ok(Ticket { held: None });
         }
         let now = Instant::now();

@@ -29,6 +29,13 @@ impl Default for RetrySettings {
 }
 
 impl RetrySettings {
+    /// As many retries as there are requests to repeat, up to a thousand a second.
+    pub(crate) const UNBOUNDED: Self = Self {
+        percent: 0,
+        floor_per_second: 1_000,
+        window_ms: 1_000,
+    };
+
     pub(crate) fn validate(&self) -> Result<(), Invalid> {
         within("retries.percent", self.percent, 0..=100)?;
         within(

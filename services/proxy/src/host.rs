@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kit::safeguards::Safeguard;
+
 use crate::{
     breaker::{Breaker, BreakerState},
     explain::Standing,
@@ -102,11 +104,16 @@ impl Host {
         match self.health.state() {
             State::Draining => Standing::Draining,
             State::Down => Standing::Down,
-            State::Up | State::Unknown if !self.breaker.admits(now) => Standing::BreakerOpen,
+            State::Up | State::Unknown if !self.is_admitted(now) => Standing::BreakerOpen,
             State::Unknown => Standing::Unchecked,
             State::Up if self.outlier.is_ejected(now) => Standing::Ejected,
             State::Up => Standing::Candidate,
         }
+    }
+
+    /// Whether its breaker lets requests pass; without the retry budget all breakers do.
+    fn is_admitted(&self, now: Instant) -> bool {
+        self.breaker.admits(now) || !Safeguard::RetryBudget.is_on()
     }
 
     /// Whether requests go there, ejection left aside.

@@ -10,7 +10,7 @@ use std::sync::{
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kit::discovery::Endpoint;
+use kit::{discovery::Endpoint, safeguards::Safeguard};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -201,7 +201,7 @@ impl Pool {
         let now = Instant::now();
         let mut roster = self.roster();
         roster.count_requests(self.shared.requests.swap(0, Ordering::Relaxed), now);
-        roster.may_retry(now)
+        roster.may_retry(Safeguard::RetryBudget.is_on(), now)
     }
 
     /// Earns retries: once for each request of a client, however many attempts it takes.

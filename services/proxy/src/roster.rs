@@ -17,7 +17,7 @@ use kit::discovery::Endpoint;
 use prometheus_client::metrics::counter::Counter;
 
 use crate::{
-    budget::Budget,
+    budget::{Budget, RetrySettings},
     chance::Chance,
     explain::{Ring, Standing},
     health::{Observation, State, Thresholds},
@@ -46,6 +46,8 @@ pub(crate) struct Roster {
     balancing: Arc<Balancing>,
     policy: Box<dyn Policy>,
     budget: Budget,
+    /// While the safeguard `retry-budget` is off: no share, only a bound that the machine survives.
+    unbounded: Budget,
     retries_denied: Counter,
     chance: Chance,
     mean: Mean,
@@ -78,6 +80,7 @@ impl Roster {
             departed: VecDeque::new(),
             policy: balancing.policy.build(&balancing),
             budget: Budget::new(balancing.retries, now),
+            unbounded: Budget::new(RetrySettings::UNBOUNDED, now),
             next_sweep: now + balancing.outlier.interval(),
             balancing: Arc::new(balancing),
             chance: Chance::seeded(seed),
@@ -276,8 +279,13 @@ impl Roster {
         self.budget.deposit(requests, now);
     }
 
-    pub fn may_retry(&mut self, now: Instant) -> bool {
-        let may = self.budget.withdraw(now);
+    /// Asks for one retry, of the budget or only of what the machine survives.
+    pub fn may_retry(&mut self, is_budgeted: bool, now: Instant) -> bool {
+        let may = if is_budgeted {
+            self.budget.withdraw(now)
+        } else {
+            self.unbounded.withdraw(now)
+        };
         if !may {
             self.retries_denied.inc();
         }

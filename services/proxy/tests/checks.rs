@@ -116,7 +116,7 @@ async fn discovery_adds_and_removes() {
     let pool = Pool::new(settings(), &Metrics::default());
     let (sender, receiver) = watch::channel(vec![Endpoint {
         name: None,
-        address: nobody().await,
+        address: nobody(),
     }]);
     let stop = CancellationToken::new();
     let running = tokio::spawn(pool.clone().run(receiver, stop.clone()));

@@ -53,7 +53,7 @@ async fn greet(_request: Request<hyper::body::Incoming>) -> Response<support::Bo
 #[tokio::test]
 async fn a_refused_connection_is_tried_elsewhere_even_for_a_post() {
     let live = Server::http(greet).await;
-    let dead = nobody().await;
+    let dead = nobody();
     let forwarder = forwarder(&[dead, live.address]);
     let response = forwarder
         .forward(request(Method::POST), ForwardOptions::within(BUDGET))
@@ -143,7 +143,7 @@ async fn a_post_that_was_sent_is_not_repeated() {
 #[tokio::test]
 async fn a_request_that_was_sent_once_never_looks_unsent() {
     let broken = Server::raw(vec![]).await;
-    let forwarder = forwarder(&[broken.address, nobody().await]);
+    let forwarder = forwarder(&[broken.address, nobody()]);
     let error = forwarder
         .forward(
             with_key(request(Method::POST)),
@@ -388,7 +388,7 @@ async fn an_answer_that_stops_in_the_middle_breaks_off() {
 
 #[tokio::test]
 async fn nobody_healthy_and_nobody_reachable_say_when_to_come_back() {
-    let forwarder = forwarder(&[nobody().await]);
+    let forwarder = forwarder(&[nobody()]);
     let error = forwarder
         .forward(request(Method::GET), ForwardOptions::within(BUDGET))
         .await

@@ -33,7 +33,9 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("queue", &config.common, shutdown).body_limit(BODY_LIMIT);
+    let service = kit::Service::new("queue", &config.common, shutdown)
+        .safeguards(&[kit::safeguards::Safeguard::Fencing])
+        .body_limit(BODY_LIMIT);
     let instance = service.instance().clone();
     let connections = kit::redis::connect_many(&instance, &config.redis, STORE, CONNECTIONS)?;
     kit::vitals::redis(&instance, &config.redis, STORE)?;

@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 pub use self::figures::{Figures, Settings};
 use self::{
     reply::{dead_letter, messages, milliseconds, text},
-    scripts::{BLOCK_BYTES, Promise, Reply, Scripts},
+    scripts::{BLOCK_BYTES, Both, Promise, Reply},
     singles::Singles,
 };
 use crate::{
@@ -53,7 +53,7 @@ pub struct Store {
     connections: Arc<[ConnectionManager]>,
     next: Arc<AtomicUsize>,
     disk: Disk,
-    scripts: Arc<Scripts>,
+    scripts: Arc<Both>,
     singles: Singles,
     defaults: Defaults,
 }
@@ -96,7 +96,7 @@ impl Store {
             connections: connections.into(),
             next: Arc::default(),
             disk,
-            scripts: Arc::new(Scripts::new()),
+            scripts: Arc::new(Both::new()),
             singles: Singles::default(),
             defaults,
         }
@@ -131,7 +131,7 @@ impl Store {
         messages: &[M],
     ) -> Result<(Vec<String>, Reply), Error> {
         let defaults = &self.defaults;
-        let (ticket, mut call) = self.call(&self.scripts.send, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().send, queue);
         call.key(NAMES)
             .arg(queue.as_str())
             .arg(defaults.max_queues)
@@ -185,7 +185,7 @@ impl Store {
         visibility: Option<Duration>,
         end: bool,
     ) -> Result<(Taken, Promise), Error> {
-        let (ticket, mut call) = self.call(&self.scripts.receive, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().receive, queue);
         call.arg(max).arg(RECEIVE_BYTES);
         match visibility {
             Some(visibility) => call.arg(milliseconds(visibility)),
@@ -214,7 +214,7 @@ impl Store {
         if let [receipt] = receipts {
             return self.end_one(queue, receipt.clone()).await;
         }
-        let (ticket, mut call) = self.call(&self.scripts.acknowledge, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().acknowledge, queue);
         add(&mut call, receipts);
         self.ended(ticket, &call, receipts).await
     }
@@ -225,7 +225,7 @@ impl Store {
         receipt: &Receipt,
         visibility: Duration,
     ) -> Result<(), Error> {
-        let (ticket, mut call) = self.call(&self.scripts.extend, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().extend, queue);
         call.arg(milliseconds(visibility));
         add(&mut call, [receipt]);
         self.fenced(ticket, &call).await
@@ -239,7 +239,7 @@ impl Store {
         delay: Option<Duration>,
         release: &Release,
     ) -> Result<Ended, Error> {
-        let (ticket, mut call) = self.call(&self.scripts.release, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().release, queue);
         match delay {
             Some(delay) => call.arg(milliseconds(delay)),
             None => call.arg(-1),
@@ -260,7 +260,7 @@ impl Store {
         receipt: &Receipt,
         reason: &str,
     ) -> Result<(), Error> {
-        let (ticket, mut call) = self.call(&self.scripts.bury, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().bury, queue);
         call.arg(reason);
         add(&mut call, [receipt]);
         self.fenced(ticket, &call).await
@@ -307,7 +307,7 @@ impl Store {
         while count < limit as u64 {
             let step = REDRIVE_STEP.min(limit - count as usize);
             let first = spacing.as_secs_f64() * 1000.0 * count as f64;
-            let (ticket, mut call) = self.call(&self.scripts.redrive, queue);
+            let (ticket, mut call) = self.call(&self.scripts.now().redrive, queue);
             call.arg(step)
                 .arg(first)
                 .arg(spacing.as_secs_f64() * 1000.0);
@@ -330,7 +330,7 @@ impl Store {
         let mut count = 0;
         for step in positions.chunks(REDRIVE_STEP) {
             let first = spacing.as_secs_f64() * 1000.0 * count as f64;
-            let (ticket, mut call) = self.call(&self.scripts.redrive_chosen, queue);
+            let (ticket, mut call) = self.call(&self.scripts.now().redrive_chosen, queue);
             call.arg(first).arg(spacing.as_secs_f64() * 1000.0);
             call.arg(step);
             count += self.counted(ticket, &call).await?;
@@ -359,7 +359,7 @@ impl Store {
     ) -> Result<u64, Error> {
         let mut count = 0;
         for step in positions.chunks(REDRIVE_STEP) {
-            let (ticket, mut call) = self.call(&self.scripts.forget_chosen, queue);
+            let (ticket, mut call) = self.call(&self.scripts.now().forget_chosen, queue);
             call.arg(step);
             count += self.counted(ticket, &call).await?;
         }
@@ -368,19 +368,19 @@ impl Store {
 
     /// Ends everything but the dead letters; gives how many messages.
     pub async fn purge(&self, queue: &QueueName) -> Result<u64, Error> {
-        let (ticket, call) = self.call(&self.scripts.purge, queue);
+        let (ticket, call) = self.call(&self.scripts.now().purge, queue);
         self.counted(ticket, &call).await
     }
 
     /// Ends the dead letters; gives how many.
     pub async fn forget(&self, queue: &QueueName) -> Result<u64, Error> {
-        let (ticket, call) = self.call(&self.scripts.forget, queue);
+        let (ticket, call) = self.call(&self.scripts.now().forget, queue);
         self.counted(ticket, &call).await
     }
 
     /// Ends a queue with all it holds, dead letters and settings included; gives how many messages.
     pub async fn drop(&self, queue: &QueueName) -> Result<u64, Error> {
-        let (ticket, mut call) = self.call(&self.scripts.drop, queue);
+        let (ticket, mut call) = self.call(&self.scripts.now().drop, queue);
         call.key(NAMES).arg(queue.as_str());
         self.counted(ticket, &call).await
     }
@@ -408,7 +408,7 @@ impl Store {
     }
 
     pub async fn figures(&self, queue: &QueueName) -> Result<Figures, Error> {
-        let (ticket, call) = self.unpromised(&self.scripts.stats, queue);
+        let (ticket, call) = self.unpromised(&self.scripts.now().stats, queue);
         Figures::read(self.answer(ticket, &call).await?)
     }
 
@@ -435,7 +435,7 @@ impl Store {
         pairs: impl Iterator<Item = (&'static str, String)>,
     ) -> Result<(), Error> {
         // Not refused on a weak Redis: making a queue fast is what helps there.
-        let (_, mut call) = self.unpromised(&self.scripts.configure, queue);
+        let (_, mut call) = self.unpromised(&self.scripts.now().configure, queue);
         call.key(NAMES)
             .arg(queue.as_str())
             .arg(self.defaults.max_queues);

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use kit::{Common, DatabaseArgs, Listeners, Shutdown, config::Secret, testing::eventually};
+use kit::{
+    Common, DatabaseArgs, Listeners, Shutdown,
+    config::Secret,
+    testing::{eventually, free_address},
+};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgPool};
-use tokio::net::TcpListener;
 
 struct Lab {
     url: String,
@@ -25,6 +28,7 @@ impl Lab {
             common: Common::for_tests("search-1"),
             database: DatabaseArgs {
                 database_url: Secret(database_url),
+                database_direct_url: None,
                 database_connections: 2,
             },
         };
@@ -145,9 +149,7 @@ async fn an_answer_tells_its_time_and_obeys_the_deadline(pool: PgPool) {
 
 #[tokio::test]
 async fn without_a_database_it_is_unavailable() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = free.local_addr().expect("bound");
-    drop(free);
+    let address = free_address();
     let lab = Lab::start(format!("postgres://nobody@{address}/nothing")).await;
     eventually("it fails fast", async || {
         let started = std::time::Instant::now();

@@ -1,6 +1,6 @@
 //! The settings of the travel service.
 
-use kit::{Common, DatabaseArgs, discovery::Source, retention::Retention};
+use kit::{Common, DatabaseArgs, config::Secret, discovery::Source, retention::Retention};
 
 /// Flags and environment variables of `recarga serve travel`.
 #[derive(clap::Args, Clone, Debug)]
@@ -9,6 +9,9 @@ pub struct Config {
     pub common: Common,
     #[command(flatten)]
     pub database: DatabaseArgs,
+    /// A standby of the same database for the sums over everything; it is asked only when it has all that was committed before.
+    #[arg(long, env = "RECARGA_DATABASE_REPLICA_URL", hide_env_values = true)]
+    pub database_replica_url: Option<Secret>,
     /// Where the cache service is: it is told what each write changed.
     #[arg(long, env = "RECARGA_CACHE", default_value = "127.0.0.1:5004")]
     pub cache: Source,

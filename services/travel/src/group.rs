@@ -1,5 +1,5 @@
-//! How recharges and boardings run: in groups with those of others, then the cache is told once for all of them, then each
-//! gets its answer.
+//! How recharges and boardings run: in groups with those of others, then the cache is told once for all of them, unless it
+//! can hold nothing of what they changed, then each gets its answer.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -9,7 +9,7 @@ use std::{
 
 use kit::{
     RequestContext,
-    caching::{Invalidator, MARGIN, Unconfirmed},
+    caching::{Forgotten, Invalidator, MARGIN, Unconfirmed},
     committer::{Failure, Job, Place, Work},
     extract::{Caller, IdempotencyKey},
     outbox::Relay,
@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 use crate::{
     App,
     error::Error,
-    store::{CardWrite, Claim, Written},
+    register::Register,
+    store::{CardWrite, Claim, Registered, Registration, Written},
     write::{Answer, Write, claim, judge},
 };
 
@@ -97,8 +98,11 @@ trait Waiter: Send + Sync {
 }
 
 /// What is to be done before the answer.
+#[derive(Default)]
 struct Settled {
     stale: Vec<String>,
+    /// Those of them that are known to be on the register.
+    registrations: Vec<Registration>,
     /// There is a new event in the outbox.
     announced: bool,
 }
@@ -130,24 +134,32 @@ impl<W: Write> Waiter for Waiting<W> {
 
     fn settle(&mut self, result: Result<Written, Failure>) -> Settled {
         self.record("pg");
-        let (came_to, stale, announced) = match result {
+        let (came_to, settled) = match result {
             Ok(written) => {
                 let result = judge(&self.write, &written);
-                // Also of a replay: the first run may have died between its commit and this.
                 let stale = result.as_ref().map(|reply| self.write.stale(reply));
-                let announced = W::ANNOUNCED && result.is_ok() && !written.replayed;
-                let stale = stale.unwrap_or_default();
                 let replayed = written.replayed;
-                (Ok(Answer { result, replayed }), stale, announced)
+                // Not of a replay: the first run may have died between its commit and this.
+                let registered = written.registered.filter(|_| !replayed);
+                let (stale, registrations) = kept(stale.unwrap_or_default(), &registered);
+                let settled = Settled {
+                    stale,
+                    registrations,
+                    announced: W::ANNOUNCED && result.is_ok() && !replayed,
+                };
+                (Ok(Answer { result, replayed }), settled)
             }
             Err(failure) => {
                 let keyed = self.keyed;
-                let stale = self.write.perhaps_stale();
-                (Err(Error::Uncommitted { failure, keyed }), stale, false)
+                let settled = Settled {
+                    stale: self.write.perhaps_stale(),
+                    ..Settled::default()
+                };
+                (Err(Error::Uncommitted { failure, keyed }), settled)
             }
         };
         self.came_to = Some(came_to);
-        Settled { stale, announced }
+        settled
     }
 
     fn context(&self) -> Option<&RequestContext> {
@@ -166,8 +178,23 @@ impl<W: Write> Waiter for Waiting<W> {
     }
 }
 
+/// The stale keys that a cache may hold, and where they are on the register if that is known.
+fn kept(mut stale: Vec<String>, registered: &Registered) -> (Vec<String>, Vec<Registration>) {
+    let Some(registered) = registered else {
+        return (stale, Vec::new());
+    };
+    let of = |key: &String| {
+        let place = registered.binary_search_by(|found| found.key.cmp(key));
+        place.ok().map(|place| &registered[place])
+    };
+    let registrations = stale.iter().filter_map(of).cloned().collect();
+    stale.retain(|key| of(key).is_some());
+    (stale, registrations)
+}
+
 /// Commits groups of writes on cards.
 pub struct CardWork {
+    pub register: Register,
     pub cache: Invalidator,
     pub relay: Arc<OnceLock<Relay>>,
 }
@@ -188,6 +215,7 @@ impl Work for CardWork {
 
     async fn finish(&self, done: Vec<(CardJob, Result<Written, Failure>)>) {
         let mut stale = BTreeSet::new();
+        let mut registrations = BTreeSet::new();
         let mut announced = false;
         let mut waiting = Vec::with_capacity(done.len());
         for (mut job, result) in done {
@@ -197,11 +225,15 @@ impl Work for CardWork {
                 job.waiter.answer(Ok(()));
             } else {
                 stale.extend(settled.stale);
+                registrations.extend(settled.registrations);
                 waiting.push(job.waiter);
             }
         }
         if !waiting.is_empty() {
-            self.forget(stale.into_iter().collect(), waiting).await;
+            let stale = stale.into_iter().collect();
+            if self.forget(stale, waiting).await == Ok(Forgotten::Deleted) {
+                self.register.unregister(registrations);
+            }
         }
         // After the answers, which are waited for: the relay looks by itself soon, whatever becomes of this.
         if announced && let Some(relay) = self.relay.get() {
@@ -212,7 +244,11 @@ impl Work for CardWork {
 
 impl CardWork {
     /// Has the cache forget the keys, and answers everybody then, or when somebody cannot wait any longer.
-    async fn forget(&self, stale: Vec<String>, mut waiting: Vec<Box<dyn Waiter>>) {
+    async fn forget(
+        &self,
+        stale: Vec<String>,
+        mut waiting: Vec<Box<dyn Waiter>>,
+    ) -> Result<Forgotten, Unconfirmed> {
         let give_up = |waiter: &dyn Waiter| {
             waiter
                 .context()
@@ -229,8 +265,8 @@ impl CardWork {
             }
         };
         let mut forget = std::pin::pin!(forget);
-        while let Some(first) = waiting.front() {
-            let end = give_up(&**first);
+        loop {
+            let end = waiting.front().and_then(|first| give_up(&**first));
             let too_late = async {
                 match end {
                     Some(end) => tokio::time::sleep_until(end.into()).await,
@@ -250,6 +286,7 @@ impl CardWork {
             for waiter in waiting.drain(..) {
                 waiter.answer(forgotten.map(drop));
             }
+            return forgotten;
         }
     }
 }

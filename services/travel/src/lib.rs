@@ -11,6 +11,7 @@ mod handlers;
 mod keys;
 mod page;
 mod passwords;
+mod register;
 mod responses;
 mod store;
 mod values;
@@ -33,6 +34,9 @@ use kit::{
     committer::{Committer, Limits},
     messaging::Client,
     outbox::Relay,
+    postgres::Replica,
+    retention::Aged,
+    safeguards::Safeguard,
 };
 use sqlx::PgPool;
 use utoipa::OpenApi;
@@ -41,6 +45,7 @@ pub use config::Config;
 use error::Error;
 use group::CardWork;
 use passwords::Passwords;
+use register::Register;
 use store::Store;
 
 /// The longest a call of the cache service may take.
@@ -66,26 +71,35 @@ impl App {
         cache: Invalidator,
         password_checks: u16,
     ) -> Self {
-        Self::limited(instance, pool, cache, password_checks, Limits::default())
+        let store = Store::new(instance.clone(), pool.clone());
+        Self::limited(
+            instance,
+            store,
+            pool,
+            cache,
+            password_checks,
+            Limits::default(),
+        )
     }
 
-    /// With other limits on how writes are committed together.
-    #[must_use]
-    pub fn limited(
+    /// With other limits on how writes are committed together, over connections to where `lanes` goes.
+    fn limited(
         instance: &Instance,
-        pool: PgPool,
+        store: Store,
+        lanes: PgPool,
         cache: Invalidator,
         password_checks: u16,
         limits: Limits,
     ) -> Self {
         let relay = Arc::new(OnceLock::new());
         let work = CardWork {
+            register: Register::keep(instance, store.clone()),
             cache: cache.clone(),
             relay: relay.clone(),
         };
         Self {
-            committer: Committer::new(instance, (*pool.connect_options()).clone(), limits, work),
-            store: Store::new(instance.clone(), pool),
+            committer: Committer::new(instance, lanes, limits, work),
+            store,
             cache,
             relay,
             passwords: Passwords::new(password_checks),
@@ -159,23 +173,42 @@ pub async fn run(
     config: Config,
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = Service::new("travel", &config.common, shutdown.clone());
+    let service = Service::new("travel", &config.common, shutdown.clone())
+        .safeguards(&[Safeguard::Claim, Safeguard::SingleCall]);
     let instance = service.instance();
     let pool = kit::postgres::connect(instance, &config.database)?;
+    let direct = kit::postgres::direct(instance, &config.database, &pool)?;
+    let mut store = Store::new(instance.clone(), pool.clone());
+    if let Some(url) = &config.database_replica_url {
+        let connections = config.database.database_connections;
+        store = store.reading_from(Replica::connect(instance, url, connections)?);
+    }
     kit::vitals::postgres(instance, &pool);
     let cache = Peer::new("cache", instance.discover(config.cache).await, CACHE_LIMIT)?;
     let queue = Client::connect(instance.discover(config.queue).await)?;
     let cache = Invalidator::new(cache);
     instance.spawn(cache.clone().settle(shutdown));
-    let relay = Relay::new(instance, pool.clone(), "travel", queue);
+    let relay = Relay::new(instance, direct.clone(), "travel", queue);
     kit::retention::keep(instance, &pool, "travel", config.retention);
+    kit::retention::keep_also(
+        instance,
+        &pool,
+        Aged {
+            name: "travel.cached_keys",
+            column: "registered_at",
+            age: register::KEPT,
+            metric: "recarga_retention_cached_keys",
+            help: "Registrations this instance deleted because no cache can hold their keys any more",
+        },
+    );
     let limits = Limits {
         lanes: config.commit_lanes,
         group: usize::from(config.commit_group),
         waiting: usize::from(config.commit_waiting),
         ..Limits::default()
     };
-    let app = App::limited(instance, pool, cache, config.password_checks, limits).relay(relay);
+    let checks = config.password_checks;
+    let app = App::limited(instance, store, direct, cache, checks, limits).relay(relay);
     service.public(router(app)).run(listeners).await
 }
 

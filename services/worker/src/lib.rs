@@ -55,6 +55,7 @@ pub async fn run(
     let service = kit::Service::new("worker", &config.common, shutdown);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
+    let direct = kit::postgres::direct(&instance, &config.database, &pool)?;
     let store = Store::new(&instance, pool.clone());
     let queue = Client::connect(instance.discover(config.queue).await)?;
     let gate = Gate::default();
@@ -86,7 +87,7 @@ pub async fn run(
     kit::retention::keep(&instance, &pool, "worker", config.retention);
     let state = AppState {
         store,
-        relay: Relay::new(&instance, pool, "worker", queue),
+        relay: Relay::new(&instance, direct, "worker", queue),
     };
     service
         .public(router(state))

@@ -58,15 +58,19 @@ impl Levers {
                 who: WHO.to_owned(),
             }));
         };
+        // A change takes its time; whether anybody is there is known at once.
+        let alive = self.http.get(format!("{url}/livez"));
+        if let Err(silent) = self.text(WHO, alive).await {
+            return Some(Err(silent));
+        }
         let mut request = self
             .http
             .request(method, format!("{url}{path}"))
-            .timeout(COMPLETED_WITHIN)
             .bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
-        Some(self.json(WHO, request).await)
+        Some(self.json_within(WHO, request, COMPLETED_WITHIN).await)
     }
 
     /// A call to a service that is answered with JSON, or with nothing.
@@ -75,7 +79,16 @@ impl Levers {
         who: &str,
         request: reqwest::RequestBuilder,
     ) -> Result<Value, Failure> {
-        let (status, text) = self.text(who, request).await?;
+        self.json_within(who, request, PATIENCE).await
+    }
+
+    async fn json_within(
+        &self,
+        who: &str,
+        request: reqwest::RequestBuilder,
+        patience: Duration,
+    ) -> Result<Value, Failure> {
+        let (status, text) = self.text_within(who, request, patience).await?;
         let document = if text.trim().is_empty() {
             Ok(Value::Null)
         } else {
@@ -101,8 +114,17 @@ impl Levers {
         who: &str,
         request: reqwest::RequestBuilder,
     ) -> Result<(reqwest::StatusCode, String), Failure> {
+        self.text_within(who, request, PATIENCE).await
+    }
+
+    async fn text_within(
+        &self,
+        who: &str,
+        request: reqwest::RequestBuilder,
+        patience: Duration,
+    ) -> Result<(reqwest::StatusCode, String), Failure> {
         let answer = request
-            .timeout(PATIENCE)
+            .timeout(patience)
             .send()
             .await
             .map_err(|error| silent(who, &error))?;

@@ -1,6 +1,6 @@
 //! What an action would do, counted before it is done.
 
-use super::{Levers, queues::redriven, scope};
+use super::{Levers, instances::STORES, queues::redriven, scope};
 use crate::{
     Action, Failure, FlushScope, Place, fault,
     number::{counted, grouped, span},
@@ -73,6 +73,10 @@ impl Levers {
                 let place = self.place(name)?;
                 format!("{} {}", self.busy(place).await, self.remaining(place).await)
             }
+            Action::Kill(name) if STORES.contains(&name.as_str()) => {
+                "Whoever needs it waits or refuses until the supervisor has started it again."
+                    .to_owned()
+            }
             Action::Kill(name) => {
                 let place = self.place(name)?;
                 let again = if self.lab.supervised {
@@ -121,10 +125,18 @@ impl Levers {
                     ""
                 };
                 let instances = counted(faults.len() as u64, "instance", "instances");
+                let back = if *action == Action::StopEverything {
+                    self.impact_on_safeguards().await
+                } else {
+                    String::new()
+                };
                 format!(
-                    "{traffic}{} on {instances} end.",
+                    "{traffic}{} on {instances} end.{back}",
                     counted(count as u64, "fault", "faults")
                 )
+            }
+            Action::Safeguard { safeguard, off } => {
+                self.impact_of_safeguard(*safeguard, *off).await?
             }
             Action::Policy { policy, pool } => {
                 let hops = self.hops(pool.as_deref())?.len() as u64;
@@ -158,6 +170,17 @@ impl Levers {
             }
             Action::Delay { of, lasts } => {
                 format!("Each {} takes {} from now on.", of.name(), span(*lasts))
+            }
+            Action::Capacity(0) => {
+                "Any number of requests for /process are worked on at a time.".to_owned()
+            }
+            Action::Capacity(places) => {
+                let instances = counted(
+                    self.running("exercise")?.len() as u64,
+                    "exercise instance works",
+                    "exercise instances work",
+                );
+                format!("{instances} on {places} requests for /process at a time; others wait.")
             }
             Action::PauseQueue(queue) | Action::ResumeQueue(queue) => {
                 let figures = self.queue(queue).await?;

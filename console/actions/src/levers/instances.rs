@@ -1,19 +1,18 @@
 //! Instances: drained, restored, killed, restarted, more and fewer of them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Done, Levers, Supervise, http::segment};
+use super::{Done, Levers, http::segment};
 use crate::{Action, Failure, Place, number::counted};
 
 /// How long a drain is waited for.
 const DRAIN: Duration = Duration::from_secs(30);
+/// What the supervisor runs that is no instance of ours. It can be killed, and comes back.
+pub(super) const STORES: [&str; 3] = ["postgres", "redis", "queue"];
 /// Between two looks at an instance that drains.
 const LOOK: Duration = Duration::from_millis(150);
 
@@ -76,7 +75,9 @@ impl Levers {
     }
 
     pub(super) async fn kill(&self, name: &str) -> Result<Done, Failure> {
-        let place = self.place(name)?;
+        if !STORES.contains(&name) {
+            self.place(name)?;
+        }
         // The supervisor kills also what is frozen; without one, a process can only be asked to crash.
         let path = format!("/admin/processes/{}/kill", segment(name));
         if let Some(killed) = self.order_supervisor(Method::POST, &path, None).await {
@@ -85,6 +86,7 @@ impl Levers {
                 "{name} is killed; the supervisor starts it again"
             )));
         }
+        let place = self.place(name)?;
         self.order(place, Method::POST, "/admin/crash", None)
             .await?;
         let then = if self.lab.supervised {
@@ -104,24 +106,18 @@ impl Levers {
         if !known {
             return Err(self.unknown("instance or role", target, |place| place.name.clone()));
         }
-        if self.supervisor.is_none() {
-            let kind = if self.lab.of_role(target).next().is_some() {
-                "roles"
-            } else {
-                "processes"
-            };
-            let path = format!("/admin/{kind}/{}/restart", segment(target));
-            if let Some(restarted) = self.order_supervisor(Method::POST, &path, None).await {
-                restarted?;
-                return Ok(Done::new(format!("restarted: {target}")));
-            }
-        }
-        let supervisor = self.supervisor("a restart", format!("recarga restart {target}"))?;
-        let restarted = supervisor
-            .restart(target.to_owned(), Arc::clone(&self.tell))
-            .await;
-        let restarted = restarted.map_err(|reason| Failure::Supervisor { reason })?;
-        Ok(Done::new(format!("restarted: {}", listed(&restarted))))
+        let kind = if self.lab.of_role(target).next().is_some() {
+            "roles"
+        } else {
+            "processes"
+        };
+        let path = format!("/admin/{kind}/{}/restart", segment(target));
+        let restarted = self.order_supervisor(Method::POST, &path, None).await;
+        restarted.ok_or_else(|| Failure::NotSupervised {
+            what: "a restart".to_owned(),
+            command: format!("recarga restart {target}"),
+        })??;
+        Ok(Done::new(format!("restarted: {target}")))
     }
 
     pub(super) async fn scale(&self, role: &str, count: u32) -> Result<Done, Failure> {
@@ -130,33 +126,14 @@ impl Levers {
             role: role.to_owned(),
             count: before,
         });
-        if self.supervisor.is_none() {
-            let path = format!("/admin/roles/{}", segment(role));
-            let body = json!({"count": count});
-            if let Some(scaled) = self.order_supervisor(Method::PUT, &path, Some(&body)).await {
-                scaled?;
-                let text = format!("{role}: {count}, before {before}");
-                return Ok(Done::new(text).undone_by(undo));
-            }
-        }
-        let supervisor = self.supervisor(
-            "another number of instances",
-            format!("recarga scale {role}={count}"),
-        )?;
-        let instances = supervisor
-            .scale(role.to_owned(), count, Arc::clone(&self.tell))
-            .await;
-        let instances = instances.map_err(|reason| Failure::Supervisor { reason })?;
-        Ok(Done::new(format!("{role}: {}, before {before}", listed(&instances))).undone_by(undo))
-    }
-
-    fn supervisor(&self, what: &str, command: String) -> Result<&Arc<dyn Supervise>, Failure> {
-        self.supervisor
-            .as_ref()
-            .ok_or_else(|| Failure::NotSupervised {
-                what: what.to_owned(),
-                command,
-            })
+        let path = format!("/admin/roles/{}", segment(role));
+        let body = json!({"count": count});
+        let scaled = self.order_supervisor(Method::PUT, &path, Some(&body)).await;
+        scaled.ok_or_else(|| Failure::NotSupervised {
+            what: "another number of instances".to_owned(),
+            command: format!("recarga scale {role}={count}"),
+        })??;
+        Ok(Done::new(format!("{role}: {count} run, before {before}")).undone_by(undo))
     }
 
     pub(super) async fn is_draining(&self, place: &Place) -> Result<bool, Failure> {
@@ -206,14 +183,6 @@ impl Levers {
 
     pub(super) async fn is_ready(&self, place: &Place) -> bool {
         self.look(place, "/readyz").await.is_ok()
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
     }
 }
 

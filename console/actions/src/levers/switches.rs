@@ -99,6 +99,28 @@ impl Levers {
         Ok(Done::new(format!("{} takes {}{before}", of.name(), span(lasts))).undone_by(undo))
     }
 
+    pub(super) async fn set_capacity(&self, places: u32) -> Result<Done, Failure> {
+        let path = "/admin/delays";
+        let body = json!({"process_places": places});
+        let before = self
+            .each(&self.running("exercise")?, |place| {
+                let body = &body;
+                async move {
+                    let changed = self.order(place, Method::PUT, path, Some(body)).await?;
+                    Ok(changed["previous"]["process_places"].as_u64())
+                }
+            })
+            .await?;
+        // One value for all of a role: that of the first.
+        let was = before.first().copied().flatten().map(|was| was as u32);
+        let undo = was.filter(|was| *was != places).map(Action::Capacity);
+        let text = match places {
+            0 => "any number of requests are worked on at a time".to_owned(),
+            places => format!("each exercise instance works on {places} requests at a time"),
+        };
+        Ok(Done::new(text).undone_by(undo))
+    }
+
     pub(super) async fn switch_consumers(
         &self,
         target: Option<&str>,

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actions::{Action, Levers, Supervise};
+use actions::{Action, Levers};
 use load::Credentials;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-use super::topology::Lab;
+use super::{lab::Theatre, topology::Lab};
 use crate::state::{
     Command, Finished, Update,
     traffic::{Seen, SeenCall},
@@ -21,11 +21,11 @@ pub struct Desk {
     pub http: reqwest::Client,
     pub lab: watch::Receiver<Option<Lab>>,
     pub rights: actions::Rights,
-    pub supervisor: Option<Arc<dyn Supervise>>,
     pub updates: mpsc::Sender<Update>,
     pub tasks: TaskTracker,
     pub levers: Option<Levers>,
     pub traffic: Option<Running>,
+    pub theatre: Theatre,
 }
 
 /// Traffic that runs, and for how long it may.
@@ -43,6 +43,11 @@ impl Desk {
                 command = commands.recv() => match command {
                     Some(Command::Do { number, action }) => self.act(number, action).await,
                     Some(Command::Weigh(action)) => self.weigh(action),
+                    Some(Command::Lab(command)) => {
+                        if let Err(why) = self.theatre.command(command) {
+                            self.tell(Update::Lab(Err(why))).await;
+                        }
+                    }
                     Some(_) => {}
                     None => return,
                 },
@@ -70,11 +75,7 @@ impl Desk {
                     let _ = updates.try_send(Update::Progress(text.to_owned()));
                 });
                 let levers = Levers::new(self.http.clone(), lab.levers, self.rights.clone());
-                let levers = levers.telling(tell);
-                match &self.supervisor {
-                    Some(supervisor) => levers.supervised_by(Arc::clone(supervisor)),
-                    None => levers,
-                }
+                levers.telling(tell)
             }
         };
         self.levers = Some(levers.clone());

@@ -2,6 +2,8 @@
 
 mod act;
 mod details;
+mod lab;
+mod line;
 mod logs;
 mod prometheus;
 mod scrape;
@@ -22,10 +24,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use act::Desk;
+use lab::Theatre;
 use logs::Sink;
 use topology::{Lab, Resolved, TopologySource};
 
-use actions::{Rights, Supervise};
+use actions::Rights;
 
 use crate::state::{Command, Update, details::Topic, logs::Line};
 
@@ -39,6 +42,9 @@ const LINES: usize = 16_384;
 const FILE_EVERY: Duration = Duration::from_secs(1);
 const NAMES_EVERY: Duration = Duration::from_secs(3);
 
+/// How long a lab has to take everything back when the console is left.
+pub const BASELINE: Duration = Duration::from_secs(12);
+
 /// The model's side of the wire.
 pub struct Wire {
     pub updates: mpsc::Receiver<Update>,
@@ -49,6 +55,8 @@ pub struct Wire {
     /// What is asked for because somebody looks at it.
     pub wanted: watch::Sender<BTreeSet<Topic>>,
     tasks: TaskTracker,
+    /// Labs that are being run.
+    runs: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -57,7 +65,7 @@ impl Wire {
     pub fn start(
         source: TopologySource,
         rights: Rights,
-        supervisor: Option<Arc<dyn Supervise>>,
+        labs: Option<labs::field::Setup>,
         stop: CancellationToken,
     ) -> Result<Self, reqwest::Error> {
         let (updates, updates_received) = mpsc::channel(UPDATES);
@@ -66,6 +74,7 @@ impl Wire {
         let (lab, lab_seen) = watch::channel(None);
         let dropped = Arc::new(AtomicU64::new(0));
         let tasks = TaskTracker::new();
+        let runs = TaskTracker::new();
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(Duration::from_secs(1))
@@ -73,7 +82,6 @@ impl Wire {
             .pool_max_idle_per_host(1)
             .build()?;
         let readers = Readers {
-            http: http.clone(),
             started: Instant::now(),
             updates: updates.clone(),
             sink: Sink::new(lines, Arc::clone(&dropped)),
@@ -90,11 +98,17 @@ impl Wire {
             http,
             lab: lab_seen,
             rights,
-            supervisor,
-            updates,
+            updates: updates.clone(),
             tasks: tasks.clone(),
             levers: None,
             traffic: None,
+            theatre: Theatre {
+                setup: labs,
+                updates: updates.clone(),
+                runs: runs.clone(),
+                stop: stop.clone(),
+                keys: None,
+            },
         };
         tasks.spawn(until(stop.clone(), desk.run(commands_received)));
         Ok(Self {
@@ -104,8 +118,14 @@ impl Wire {
             commands,
             wanted,
             tasks,
+            runs,
             stop,
         })
+    }
+
+    /// Whether a lab is being run, whose baseline [`Self::close`] waits for.
+    pub fn runs_a_lab(&self) -> bool {
+        !self.runs.is_empty()
     }
 
     /// Ends everything, traffic included; waits a moment for what is under way.
@@ -114,6 +134,9 @@ impl Wire {
         self.tasks.close();
         drop((self.updates, self.lines, self.commands));
         let _ = tokio::time::timeout(Duration::from_millis(250), self.tasks.wait()).await;
+        // A lab that is being run is put back to its baseline first; the next run does it otherwise.
+        self.runs.close();
+        let _ = tokio::time::timeout(BASELINE, self.runs.wait()).await;
     }
 }
 
@@ -126,7 +149,6 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
 
 /// One reader of metrics and one of logs per admin address.
 struct Readers {
-    http: reqwest::Client,
     /// What the beats of all log streams are counted from.
     started: Instant,
     updates: mpsc::Sender<Update>,
@@ -152,8 +174,8 @@ impl Readers {
             let stop = self.stop.child_token();
             self.running.insert(place.admin.clone(), stop.clone());
             let look = Arc::new(Notify::new());
-            let (http, admin) = (self.http.clone(), place.admin.clone());
-            let watching = scrape::watch(http, admin, self.updates.clone(), Arc::clone(&look));
+            let (admin, updates) = (place.admin.clone(), self.updates.clone());
+            let watching = scrape::watch(admin, updates, Arc::clone(&look));
             self.tasks.spawn(until(stop.clone(), watching));
             let following =
                 logs::follow(place.admin.clone(), self.sink.clone(), self.started, look);
@@ -176,11 +198,7 @@ async fn watch_topology(
     let mut problem = None;
     loop {
         ticks.tick().await;
-        let found = match &source {
-            TopologySource::Path(path) => topology::from_file(path),
-            TopologySource::Url(url) => topology::from_url(&http, url).await,
-            TopologySource::Dns(names) => resolved.look_up(names).await,
-        };
+        let found = topology::find(&source, &http, &mut resolved).await;
         let update = match found {
             Ok(found) => {
                 let changed = lab.borrow().as_ref() != Some(&found);

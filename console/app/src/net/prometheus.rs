@@ -1,94 +1,74 @@
 //! The Prometheus text form, as much of it as our services write; anything else is skipped, never trusted.
 
-use std::borrow::Cow;
+use actions::exposition::series;
 
 use crate::state::sample::{Builder, Sample};
 
-/// Reads a whole exposition. None when not one line of it is a series.
-pub fn parse(text: &str) -> Option<Sample> {
-    let mut builder = Builder::default();
-    let mut found = false;
-    // One list for all lines: there are hundreds of them in every reading.
-    let mut labels = Vec::new();
-    for line in text.lines() {
-        let line = line.trim_start();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        labels.clear();
-        if let Some((name, value)) = series(line, &mut labels) {
-            found = true;
-            builder.add(name, value, |label| {
-                labels
-                    .iter()
-                    .find(|(name, _)| *name == label)
-                    .map(|(_, value)| value.as_ref())
-            });
-        }
-    }
-    found.then(|| builder.build())
+/// No line is longer; what is left of one that is counts for nothing.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// An exposition that comes in pieces.
+#[derive(Default)]
+pub struct Exposition {
+    builder: Builder,
+    found: bool,
+    /// The beginning of a line whose end has not come.
+    begun: Vec<u8>,
 }
 
-/// `name{label="value",…} number`, and perhaps a time or an exemplar that nobody here needs. The name and the number.
-fn series<'a>(line: &'a str, labels: &mut Vec<(&'a str, Cow<'a, str>)>) -> Option<(&'a str, f64)> {
-    let end = line
-        .bytes()
-        .position(|byte| byte == b'{' || byte.is_ascii_whitespace())?;
-    let (name, mut rest) = line.split_at(end);
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
-    if name.is_empty() || !name.bytes().all(valid) {
-        return None;
+impl Exposition {
+    pub fn push(&mut self, mut piece: &[u8]) {
+        if !self.begun.is_empty() {
+            let end = piece.iter().position(|byte| *byte == b'\n');
+            let (rest, after) = piece.split_at(end.map_or(piece.len(), |end| end + 1));
+            if self.begun.len() + rest.len() <= LONGEST_LINE {
+                self.begun.extend_from_slice(rest);
+            }
+            if end.is_none() {
+                return;
+            }
+            let mut line = std::mem::take(&mut self.begun);
+            self.read(&line);
+            line.clear();
+            self.begun = line;
+            piece = after;
+        }
+        let whole = piece.iter().rposition(|byte| *byte == b'\n');
+        let (whole, rest) = piece.split_at(whole.map_or(0, |end| end + 1));
+        self.read(whole);
+        self.begun
+            .extend_from_slice(&rest[..rest.len().min(LONGEST_LINE)]);
     }
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside.trim_start();
-        while !rest.starts_with('}') {
-            let (label, after) = rest.split_once('=')?;
-            let (value, after) = quoted(after.trim_start())?;
-            labels.push((label.trim(), value));
-            rest = after.trim_start();
-            match rest.strip_prefix(',') {
-                Some(after) => rest = after.trim_start(),
-                None if rest.starts_with('}') => {}
-                None => return None,
+
+    /// What was told. None when not one line of it is a series.
+    pub fn finish(mut self) -> Option<Sample> {
+        let last = std::mem::take(&mut self.begun);
+        self.read(&last);
+        self.found.then(|| self.builder.build())
+    }
+
+    /// Takes in whole lines.
+    fn read(&mut self, lines: &[u8]) {
+        let text = String::from_utf8_lossy(lines);
+        // One list for all lines: there are hundreds of them in every reading.
+        let mut labels = Vec::new();
+        for line in text.lines() {
+            let line = line.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            labels.clear();
+            if let Some((name, value)) = series(line, &mut labels) {
+                self.found = true;
+                self.builder.add(name, value, |label| {
+                    labels
+                        .iter()
+                        .find(|(name, _)| *name == label)
+                        .map(|(_, value)| value.as_ref())
+                });
             }
         }
-        rest = &rest[1..];
     }
-    let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
-    Some((name, value))
-}
-
-/// A quoted label value and what follows it.
-fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let text = text.strip_prefix('"')?;
-    let end = text.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
-    if text.as_bytes()[end] == b'"' {
-        return Some((Cow::Borrowed(&text[..end]), &text[end + 1..]));
-    }
-    let mut escaped = false;
-    let end = text.bytes().position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    })?;
-    Some((Cow::Owned(unescape(&text[..end])), &text[end + 1..]))
-}
-
-fn unescape(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            result.push(character);
-            continue;
-        }
-        match characters.next() {
-            Some('n') => result.push('\n'),
-            Some(other) => result.push(other),
-            None => {}
-        }
-    }
-    result
 }
 
 #[cfg(test)]
@@ -97,6 +77,12 @@ mod tests {
 
     use super::*;
     use crate::state::sample::{Counter, Gauge};
+
+    fn parse(text: &str) -> Option<Sample> {
+        let mut exposition = Exposition::default();
+        exposition.push(text.as_bytes());
+        exposition.finish()
+    }
 
     #[test]
     fn reads_what_services_write() {
@@ -135,17 +121,7 @@ recarga_store_up{store="redis"} 1
     fn hostile_lines_are_skipped() {
         let lines = [
             "",
-            "{",
-            "}",
-            "x",
-            "x{",
-            "x{a",
-            "x{a=",
-            "x{a=\"",
             "x{a=\"b\"",
-            "x{a=\"b\"}",
-            "x{a=\"b\" c=\"d\"} 1",
-            "x{a=\"\\",
             "process_cpu_seconds_total NaN",
             "process_cpu_seconds_total -1",
             "process_cpu_seconds_total 1e999",
@@ -174,6 +150,23 @@ recarga_store_up{store="redis"} 1
         let sample = parse(&text).unwrap();
         assert!(sample.gauges.len() <= 256);
         assert!(sample.uncached.samples() <= 10_000);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_same_however_it_is_cut(cuts in proptest::collection::vec(0..200_usize, 0..6)) {
+            let text = "# a\nrecarga_up 1\nrecarga_http_requests_total{role=\"gateway\",status=\"200\"} 41\n\nx{a=\"ü\"} 3\nlast 4";
+            let mut exposition = Exposition::default();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.sort_unstable();
+            cuts.push(text.len());
+            let mut from = 0;
+            for cut in cuts {
+                exposition.push(&text.as_bytes()[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(exposition.finish(), parse(text));
+        }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::prometheus;
+use super::{line::Line, prometheus::Exposition};
 use crate::state::{
     Update,
     instance::{Info, Reason},
@@ -39,6 +39,9 @@ struct Wire {
     levers: BTreeMap<String, Value>,
     #[serde(default)]
     safeguards_off: Vec<Value>,
+    /// How those stand that an instance looks at; older ones do not tell.
+    #[serde(default)]
+    safeguards: BTreeMap<String, Value>,
 }
 
 /// Faults, levers and safeguards of one instance that are looked at.
@@ -46,21 +49,17 @@ const MOST_TOLD: usize = 32;
 
 /// Reads until it is cancelled from outside. One reading at a time: a slow answer delays the next question.
 /// `look` asks for a reading out of turn: somebody has reason to think that the instance died.
-pub async fn watch(
-    client: reqwest::Client,
-    admin: String,
-    updates: mpsc::Sender<Update>,
-    look: Arc<Notify>,
-) {
+pub async fn watch(admin: String, updates: mpsc::Sender<Update>, look: Arc<Notify>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut line = Line::new(admin.clone());
     let mut round = 0_u32;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = look.notified() => ticks.reset(),
         }
-        let update = match metrics(&client, &admin).await {
+        let update = match metrics(&mut line).await {
             Ok(sample) => Update::Sample {
                 admin: admin.clone(),
                 sample: Box::new(sample),
@@ -76,7 +75,7 @@ pub async fn watch(
         }
         if answered
             && round.is_multiple_of(2)
-            && let Ok(info) = info(&client, &admin).await
+            && let Ok(info) = info(&mut line).await
         {
             let admin = admin.clone();
             if updates.send(Update::Info { admin, info }).await.is_err() {
@@ -88,13 +87,16 @@ pub async fn watch(
     }
 }
 
-async fn metrics(client: &reqwest::Client, admin: &str) -> Result<Sample, Reason> {
-    let body = fetch(client, &format!("http://{admin}/metrics")).await?;
-    prometheus::parse(&String::from_utf8_lossy(&body)).ok_or(Reason::Nonsense)
+async fn metrics(line: &mut Line) -> Result<Sample, Reason> {
+    let mut exposition = Exposition::default();
+    line.get("/metrics", |piece| exposition.push(piece)).await?;
+    exposition.finish().ok_or(Reason::Nonsense)
 }
 
-async fn info(client: &reqwest::Client, admin: &str) -> Result<Info, Reason> {
-    let body = fetch(client, &format!("http://{admin}/admin/info")).await?;
+async fn info(line: &mut Line) -> Result<Info, Reason> {
+    let mut body = Vec::new();
+    line.get("/admin/info", |piece| body.extend_from_slice(piece))
+        .await?;
     let wire: Wire = serde_json::from_slice(&body).map_err(|_| Reason::Nonsense)?;
     let short = |text: String| printable(&text).chars().take(40).collect::<String>();
     Ok(Info {
@@ -121,7 +123,12 @@ async fn info(client: &reqwest::Client, admin: &str) -> Result<Info, Reason> {
             .safeguards_off
             .iter()
             .take(MOST_TOLD)
-            .map(|value| short(plain(value)))
+            .map(|value| {
+                let name = plain(value);
+                let left = wire.safeguards.get(&name);
+                let left = left.and_then(|standing| standing["seconds_left"].as_u64());
+                (short(name), left)
+            })
             .collect(),
     })
 }

@@ -69,6 +69,9 @@ impl Default for Names {
     }
 }
 
+/// How long a supervisor may take to say where everything is.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A lab, in the console's words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lab {
@@ -77,6 +80,33 @@ pub struct Lab {
     pub read_only: bool,
     /// The same lab as those who act on it see it.
     pub levers: actions::Lab,
+}
+
+/// The lab as it is there now.
+pub async fn find(
+    source: &TopologySource,
+    http: &reqwest::Client,
+    resolved: &mut Resolved,
+) -> Result<Lab, String> {
+    match source {
+        TopologySource::Path(path) => from_file(path),
+        TopologySource::Url(url) => from_url(http, url).await,
+        TopologySource::Dns(names) => resolved.look_up(names).await,
+    }
+}
+
+/// Where the instances of a lab are, for those who act on it.
+///
+/// # Errors
+/// When it cannot be found out, in words.
+pub async fn whereabouts(source: &TopologySource) -> Result<actions::Lab, String> {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build();
+    let http = http.map_err(|error| error.to_string())?;
+    let lab = find(source, &http, &mut Resolved::default()).await?;
+    Ok(lab.levers)
 }
 
 pub fn from_file(path: &Path) -> Result<Lab, String> {

@@ -161,8 +161,8 @@ pub struct Info {
     pub uptime_seconds: Option<u64>,
     /// How the levers of its own stand.
     pub levers: Vec<(String, String)>,
-    /// Protections that were switched off.
-    pub safeguards_off: Vec<String>,
+    /// Protections that were switched off, with the seconds after which they come back.
+    pub safeguards_off: Vec<(String, Option<u64>)>,
 }
 
 /// An unbroken run of failures.
@@ -223,6 +223,8 @@ pub struct Instance {
     /// Until when that is known.
     remembered: Moment,
     pub info: Info,
+    /// When it was told.
+    pub info_at: Moment,
     pub history: History,
 }
 
@@ -238,6 +240,7 @@ impl Instance {
             lives: VecDeque::new(),
             remembered: now,
             info: Info::default(),
+            info_at: now,
             history: History::default(),
         }
     }

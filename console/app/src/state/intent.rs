@@ -58,6 +58,7 @@ pub enum Intent {
     Journal,
     Marks,
     Presenter,
+    Labs,
     NextTheme,
     Export,
     Reset,

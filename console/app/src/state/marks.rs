@@ -27,6 +27,8 @@ pub struct Mark {
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
     marks: VecDeque<Mark>,
+    /// How many there ever were.
+    count: u64,
 }
 
 impl Marks {
@@ -34,8 +36,21 @@ impl Marks {
         if self.marks.len() == MOST {
             self.marks.pop_front();
         }
+        self.count += 1;
         let text = text.into();
         self.marks.push_back(Mark { at, kind, text });
+    }
+
+    /// How many there ever were.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Those that came when there had been so many, oldest first.
+    pub fn since(&self, count: u64) -> impl Iterator<Item = &Mark> {
+        let fresh = usize::try_from(self.count - count.min(self.count));
+        let fresh = fresh.unwrap_or(usize::MAX).min(self.marks.len());
+        self.marks.range(self.marks.len() - fresh..)
     }
 
     /// The marks between two moments, oldest first.

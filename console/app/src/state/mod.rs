@@ -12,6 +12,7 @@ pub mod history;
 pub mod instance;
 pub mod intent;
 pub mod journal;
+pub mod lab;
 pub mod latency;
 pub mod lens;
 pub mod logs;
@@ -23,6 +24,7 @@ pub mod palette;
 pub mod panels;
 pub mod queue;
 pub mod requests;
+pub mod safeguards;
 pub mod sample;
 pub mod series;
 mod steer;
@@ -105,6 +107,8 @@ pub enum Update {
     },
     /// How the traffic started here is doing; `None` when there is none any more.
     Traffic(Option<traffic::Seen>),
+    /// A moment of the lab that is run, or why it cannot be.
+    Lab(Result<Box<lab::Scene>, String>),
     /// Something the console did on this machine: a file written, a text copied.
     Notice(Notice),
 }
@@ -134,6 +138,7 @@ pub enum Command {
     Mouse(bool),
     NextTheme,
     Theme(String),
+    Lab(lab::LabCommand),
     /// Write the last minutes to this file; its ending says how.
     Export(std::path::PathBuf),
 }
@@ -170,6 +175,10 @@ pub struct State {
     pub read_only: bool,
     pub presenter: bool,
     pub mouse: bool,
+    /// What is shown is written down as well.
+    pub recording: bool,
+    /// The lab that is run.
+    pub stage: lab::Stage,
     /// What was typed into the palette, the newest last.
     typed: Vec<String>,
     /// Keys that begin a sequence.
@@ -214,6 +223,8 @@ impl Default for State {
             read_only: false,
             presenter: false,
             mouse: false,
+            recording: false,
+            stage: lab::Stage::default(),
             typed: Vec::new(),
             pending: Vec::new(),
             pressed: Vec::new(),
@@ -451,6 +462,7 @@ impl State {
             Update::Info { admin, info } => {
                 if let Some(instance) = self.find(&admin) {
                     instance.info = info;
+                    instance.info_at = now;
                     self.sort();
                 }
             }
@@ -479,6 +491,7 @@ impl State {
                     self.notify(notice);
                 }
             }
+            Update::Lab(scene) => self.staged(scene),
             Update::Notice(notice) => self.notify(notice),
         }
     }

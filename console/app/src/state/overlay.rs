@@ -116,6 +116,8 @@ pub enum Choice {
     Type(String),
     /// More to choose from.
     Menu(Menu),
+    /// Begin a lab.
+    Lab(String),
 }
 
 impl Menu {

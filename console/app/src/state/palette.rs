@@ -15,7 +15,8 @@ use crate::keys::Chord;
 const MOST_TYPED: usize = 100;
 
 /// Commands of the console itself, beside all names of the key table: what is typed, and what it does.
-pub const COMMANDS: [(&str, &str); 7] = [
+pub const COMMANDS: [(&str, &str); 8] = [
+    ("lab", "lab NAME: begin a lab; labs lists them"),
     ("window", "window 5m: all charts over this time"),
     ("theme", "theme light: dark, light, safe, sixteen, mono"),
     (
@@ -221,6 +222,11 @@ impl State {
             }
             "export" => {
                 self.commands.push(Command::Export(rest.into()));
+                Ok(())
+            }
+            "lab" if !rest.is_empty() => {
+                let lab = labs::find(rest).map_err(|missing| missing.to_string())?;
+                self.start_lab(lab.name);
                 Ok(())
             }
             "find" => {

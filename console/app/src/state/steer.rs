@@ -40,6 +40,9 @@ impl State {
             self.overlay_key(chord);
             return;
         }
+        if self.pending.is_empty() && self.lab_key(chord) {
+            return;
+        }
         self.pending.push(chord);
         match self.keymap.find(&self.pending) {
             Found::Prefix => {}
@@ -225,6 +228,7 @@ impl State {
             }
             Intent::Journal => self.overlay = Some(Overlay::Journal { scroll: 0 }),
             Intent::Marks => self.overlay = Some(Overlay::Marks { scroll: 0 }),
+            Intent::Labs => self.labs(),
             Intent::Presenter => self.presenter = !self.presenter,
             Intent::NextTheme => self.commands.push(Command::NextTheme),
             Intent::Export => {
@@ -472,6 +476,7 @@ impl State {
         match choice {
             Choice::Act(action) => self.ask(action),
             Choice::Intend(intent) => self.intend(intent),
+            Choice::Lab(name) => self.start_lab(name),
             Choice::Menu(menu) => self.overlay = Some(Overlay::Menu(menu)),
             Choice::Type(line) => {
                 self.overlay = Some(Overlay::Palette(Palette {

@@ -275,11 +275,11 @@ impl State {
             .map(|(name, value)| format!("{name}: {value}"));
         block("Levers", levers.collect(), "none told");
         if !info.safeguards_off.is_empty() {
-            block(
-                "Safeguards switched off",
-                info.safeguards_off.clone(),
-                "none",
-            );
+            let off = info.safeguards_off.iter().map(|(name, left)| match left {
+                Some(left) => format!("▲ {name}, comes back in {left} s"),
+                None => format!("▲ {name}, until the process ends"),
+            });
+            block("Safeguards switched off", off.collect(), "none");
         }
         let lives: Vec<String> = instance
             .lives()

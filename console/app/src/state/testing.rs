@@ -2,7 +2,7 @@
 
 pub mod trace;
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use actions::Action;
 
@@ -15,6 +15,7 @@ use super::{
 };
 
 pub mod balancer;
+pub mod lab;
 pub mod latency;
 pub mod stores;
 
@@ -394,11 +395,17 @@ pub fn degraded() -> State {
 /// All of the lab is gone, and so is its topology file.
 pub fn disconnected() -> State {
     let mut state = busy();
+    vanish(&mut state, 43..=60);
+    state
+}
+
+/// Nobody answers in these seconds, and there is no topology file.
+fn vanish(state: &mut State, seconds: RangeInclusive<u64>) {
     state.apply(Update::Traffic(None));
     state.apply(Update::TopologyLost(
         "cannot read .recarga/topology.json".into(),
     ));
-    for second in 43..=60 {
+    for second in seconds {
         state.tick(at(second));
         for place in places() {
             state.apply(Update::Unreachable {
@@ -407,5 +414,4 @@ pub fn disconnected() -> State {
             });
         }
     }
-    state
 }

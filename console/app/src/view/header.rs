@@ -27,7 +27,8 @@ pub fn tabs(canvas: &mut Canvas<'_, '_, '_>, area: Rect) {
             theme.warning.add_modifier(Modifier::REVERSED),
         )
     } else {
-        (format!(" charts {window} "), theme.dim)
+        let recording = if state.recording { "● rec  " } else { "" };
+        (format!(" {recording}charts {window} "), theme.dim)
     };
     let right = text.chars().count();
     let long = width >= words + right;
@@ -70,7 +71,10 @@ pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
     let right_width = right.width();
     let name = " recarga ";
     let mut spans = vec![Span::styled(name, theme.title)];
-    let room = width.saturating_sub(name.len() + right_width + 1);
+    let off = without(state, theme);
+    let used = off.as_ref().map_or(0, Span::width);
+    spans.extend(off);
+    let room = width.saturating_sub(name.len() + used + right_width + 1);
     spans.extend(summary(state, theme, room));
     frame.render_widget(Line::from(spans), area);
     if right_width + name.len() < width {
@@ -84,6 +88,17 @@ pub fn draw(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
             },
         );
     }
+}
+
+/// That safeguards are off, before everything else: whoever looks must not take what he sees for how it is.
+fn without(state: &State, theme: &Theme) -> Option<Span<'static>> {
+    let text = format!("▲ {}  ", state.without()?);
+    Some(Span::styled(
+        text,
+        theme
+            .critical
+            .add_modifier(Modifier::REVERSED | Modifier::BOLD),
+    ))
 }
 
 /// The alerts that fit, worst first, and how many more there are.
@@ -168,7 +183,9 @@ fn right_side(state: &State, theme: &Theme, width: usize) -> Line<'static> {
 /// Everything in one line, for a terminal that has no room for more.
 pub fn one_line(frame: &mut Frame, state: &State, theme: &Theme, area: Rect) {
     let room = usize::from(area.width);
-    let mut spans = summary(state, theme, room);
+    let mut spans: Vec<Span<'static>> = without(state, theme).into_iter().collect();
+    let used: usize = spans.iter().map(Span::width).sum();
+    spans.extend(summary(state, theme, room.saturating_sub(used)));
     let cache = state.cache();
     spans.push(Span::styled(
         format!(

@@ -11,6 +11,7 @@ mod figures;
 mod footer;
 pub mod format;
 mod header;
+mod lab;
 mod latency;
 mod logs;
 mod overlay;
@@ -87,6 +88,7 @@ const LEAST: (u16, u16) = (40, 6);
 /// header   what is wrong, traffic, target
 /// tabs     the views, and the time that is looked at
 /// body     the view
+/// lab      the lab that is being run, if one is
 /// notice   what the last action led to (takes the keys' line where lines are few)
 /// footer   keys
 /// ```
@@ -127,7 +129,13 @@ pub fn draw(frame: &mut Frame, state: &State, look: &Look) -> Targets {
         if band > 0 {
             big::band(&mut canvas, numbers);
         }
-        view(&mut canvas, body);
+        let stage = lab::height(state, body.height);
+        let [body, stage] =
+            Layout::vertical([Constraint::Fill(1), Constraint::Length(stage)]).areas(body);
+        if body.height > 0 {
+            view(&mut canvas, body);
+        }
+        lab::draw(&mut canvas, stage);
         if notice_line > 0 {
             footer::keys(&mut canvas, bottom);
             footer::notice(&mut canvas, notice);

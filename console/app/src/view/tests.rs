@@ -3,7 +3,7 @@
 use actions::{Action, FlushScope};
 use crossterm::event::KeyCode;
 use proptest::prelude::*;
-use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Modifier};
 
 use super::{
     Look, draw,
@@ -16,11 +16,16 @@ use crate::state::{
     logs::{Level, Line},
     sample::Gauge,
     testing::{busy, degraded, disconnected, reading, recharged, starting},
+    view::View,
 };
 
 mod balancer;
+mod lab;
 mod latency;
+mod matrix;
 mod stores;
+
+use matrix::check;
 
 fn look() -> Look {
     Look::new(Scheme::Dark, Depth::Indexed, false)
@@ -46,27 +51,9 @@ fn text(buffer: &Buffer) -> String {
         .collect()
 }
 
-fn check(name: &str, state: &State) {
-    for (width, height) in [(40, 12), (60, 20), (80, 24), (120, 40), (200, 60)] {
-        let screen = text(&buffer(state, &look(), width, height));
-        insta::assert_snapshot!(format!("{name}_{width}x{height}"), screen);
-    }
-}
-
-#[test]
-fn nothing_known_yet() {
-    let screen = text(&buffer(&State::default(), &look(), 80, 24));
-    insta::assert_snapshot!("empty_80x24", screen);
-}
-
 #[test]
 fn a_lab_that_starts() {
     check("starting", &starting());
-}
-
-#[test]
-fn a_busy_lab() {
-    check("busy", &busy());
 }
 
 #[test]
@@ -75,14 +62,42 @@ fn a_recharge_and_its_result() {
     insta::assert_snapshot!("recharged_80x24", screen);
 }
 
-#[test]
-fn a_degraded_lab() {
-    check("degraded", &degraded());
+/// Leases are off with the cache and the gateways, for so many seconds.
+fn without_leases(mut state: State) -> State {
+    for instance in &mut state.instances {
+        if ["cache-1", "gateway-1", "gateway-2", "gateway-3"].contains(&instance.name()) {
+            instance.info.safeguards_off = vec![("leases".into(), Some(42))];
+            instance.info_at = state.now;
+        }
+    }
+    state
 }
 
 #[test]
-fn a_lab_that_is_gone() {
-    check("disconnected", &disconnected());
+fn a_lab_without_a_safeguard_says_so_in_every_view_and_size() {
+    let mut state = without_leases(busy());
+    check("without_leases", &state);
+    for view in View::ALL {
+        state.go(view);
+        for (width, height) in [(30, 6), (40, 12), (60, 20), (80, 24), (120, 40)] {
+            let look = Look::new(Scheme::Mono, Depth::Monochrome, true);
+            let screen = buffer(&state, &look, width, height);
+            let first = text(&screen).lines().next().unwrap().to_owned();
+            assert!(
+                first.contains("! LEASES OFF 0:42"),
+                "{view:?} {width}: {first}"
+            );
+            let at = first.find("LEASES").unwrap() as u16;
+            let cell = &screen[(at, 0)];
+            assert!(cell.modifier.contains(Modifier::REVERSED), "{cell:?}");
+        }
+    }
+    let mut state = without_leases(degraded());
+    check("degraded_without_leases", &state);
+    let claim = ("claim".to_owned(), None);
+    state.instances[0].info.safeguards_off.push(claim);
+    let first = text(&buffer(&state, &look(), 40, 12));
+    assert!(first.contains("▲ 2 SAFEGUARDS OFF"), "{first}");
 }
 
 #[test]
@@ -143,28 +158,9 @@ fn the_question_before_a_flush() {
 }
 
 #[test]
-fn ascii_is_ascii() {
-    let look = Look {
-        ascii: true,
-        ..look()
-    };
-    for state in [busy(), degraded(), recharged(), starting()] {
-        let screen = text(&buffer(&state, &look, 120, 40));
-        assert!(screen.is_ascii(), "{screen}");
-    }
-    let screen = text(&buffer(&degraded(), &look, 80, 24));
-    insta::assert_snapshot!("ascii_degraded_80x24", screen);
-}
-
-#[test]
-fn without_colour_there_is_none_and_states_are_still_told_apart() {
+fn without_colour_states_are_still_told_apart() {
     let look = Look::new(Scheme::Dark, Depth::Monochrome, false);
-    let screen = buffer(&degraded(), &look, 120, 40);
-    for cell in &screen.content {
-        assert_eq!(cell.fg, ratatui::style::Color::Reset);
-        assert_eq!(cell.bg, ratatui::style::Color::Reset);
-    }
-    let words = text(&screen);
+    let words = text(&buffer(&degraded(), &look, 120, 40));
     for word in [
         "✖ down 11s",
         "▲ not ready",

@@ -48,6 +48,7 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
             ChaosPlan::Full => 2_000,
         },
         settle: std::time::Duration::from_mins(1),
+        replicated: arguments.replicated,
     };
     let Some(summary) = shake(&options, &shutdown, say).await? else {
         say("stopped; nothing is left running");
@@ -64,7 +65,11 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
     if summary.holds() {
         return Ok(exit::SUCCESS);
     }
-    let mut without = String::new();
+    let mut without = if arguments.replicated {
+        " --replicated".to_owned()
+    } else {
+        String::new()
+    };
     for safeguard in &arguments.without_safeguard {
         without.push_str(" --without-safeguard ");
         without.push_str(safeguard.name());

@@ -1,16 +1,16 @@
 //! `recarga console`: watches and steers a lab that runs, here or in containers.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use app::{Options, Secrets, Settings, TopologySource};
 use host::Layout;
 use kit::Shutdown;
 
-use crate::{arguments::Console, exit, supervision::Control, terminal};
+use crate::{
+    arguments::{Console, Elsewhere},
+    exit, terminal,
+};
 
 pub async fn run(directory: &Path, arguments: &Console) -> Result<u8> {
     ensure!(
@@ -18,45 +18,44 @@ pub async fn run(directory: &Path, arguments: &Console) -> Result<u8> {
         "the console needs a terminal; `recarga status` prints the same as text"
     );
     let shutdown = Shutdown::on_signals()?;
-    let elsewhere = match &arguments.topology {
-        Some(url) => {
-            let whole = url.starts_with("http://") || url.starts_with("https://");
-            ensure!(
-                whole,
-                "--topology wants a URL, such as http://127.0.0.1:20917/admin/topology"
-            );
-            Some(TopologySource::Url(url.clone()))
-        }
-        None => arguments.dns.then(TopologySource::dns),
-    };
-    if let Some(source) = elsewhere {
+    if let Some(source) = elsewhere(&arguments.elsewhere) {
         let secrets = Secrets::Operator {
-            password: arguments.operator_password.clone(),
-            token: arguments.operator_token.clone(),
+            password: arguments.operator.password.clone(),
+            token: arguments.operator.token.clone(),
         };
         let options = Options {
             secrets,
             read_only: arguments.read_only,
+            record: arguments.record.clone(),
             settings: settings()?,
             ..Options::new(source)
         };
         app::run(options, shutdown.token()).await?;
     } else {
         host::running_topology(directory)?;
-        open(directory, arguments.read_only, &shutdown).await?;
+        open(directory, arguments, &shutdown).await?;
     }
     Ok(exit::SUCCESS)
 }
 
+/// Where another lab than the one of the folder is found.
+pub fn elsewhere(arguments: &Elsewhere) -> Option<TopologySource> {
+    match &arguments.topology {
+        Some(url) => Some(TopologySource::Url(url.clone())),
+        None => arguments.dns.then(TopologySource::dns),
+    }
+}
+
 /// Opens the console on the lab of a folder, until it is left or the shutdown is requested.
-pub async fn open(directory: &Path, read_only: bool, shutdown: &Shutdown) -> Result<()> {
+pub async fn open(directory: &Path, arguments: &Console, shutdown: &Shutdown) -> Result<()> {
     let layout = Layout::existing(directory)?;
     let options = Options {
         secrets: Secrets::File(layout.secrets()),
-        read_only,
+        read_only: arguments.read_only,
+        // Without its secrets a lab can be looked at, and nothing else.
+        labs: super::lab::setup(directory).ok(),
+        record: arguments.record.clone(),
         settings: settings()?,
-        supervisor: (!read_only)
-            .then(|| Arc::new(Control::of(directory)) as Arc<dyn actions::Supervise>),
         ..Options::new(TopologySource::Path(layout.topology()))
     };
     app::run(options, shutdown.token()).await

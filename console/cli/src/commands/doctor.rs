@@ -65,20 +65,30 @@ fn complaint<T>(what: &str, needed: u32, finding: Finding<T>) -> String {
 
 /// Installs what is missing, asking first unless told not to.
 pub fn ensure(yes: bool) -> Result<()> {
-    let ask = |missing: Missing, command: &str| {
-        if yes {
-            return Consent::Given;
-        }
-        if !terminal::is_interactive() {
-            return Consent::Unasked;
-        }
-        say(format_args!("{missing} is missing. This would install it:"));
-        say(format_args!("    {command}"));
-        match terminal::confirm("Run it now?") {
-            Ok(true) => Consent::Given,
-            Ok(false) | Err(_) => Consent::Refused,
-        }
-    };
+    let ask = |missing: Missing, command: &str| ask(yes, &missing.to_string(), command);
     install::ensure(ask, |command| say(format_args!("running {command}")))?;
     Ok(())
+}
+
+/// The same for the browser of the web page's tests. False when this system has none to offer.
+pub fn ensure_browser(yes: bool) -> Result<bool> {
+    let ask = |command: &str| ask(yes, "Chromium, which the web page is tested in,", command);
+    Ok(install::ensure_browser(ask, |command| {
+        say(format_args!("running {command}"));
+    })?)
+}
+
+fn ask(yes: bool, missing: &str, command: &str) -> Consent {
+    if yes {
+        return Consent::Given;
+    }
+    if !terminal::is_interactive() {
+        return Consent::Unasked;
+    }
+    say(format_args!("{missing} is missing. This would install it:"));
+    say(format_args!("    {command}"));
+    match terminal::confirm("Run it now?") {
+        Ok(true) => Consent::Given,
+        Ok(false) | Err(_) => Consent::Refused,
+    }
 }

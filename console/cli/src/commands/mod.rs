@@ -1,5 +1,6 @@
 //! The subcommands, one module each.
 
+mod backup;
 mod balancing;
 mod bench;
 mod chaos;
@@ -10,11 +11,15 @@ mod doctor;
 mod down;
 mod guard;
 mod health;
+pub mod lab;
 mod load;
 mod logs;
+mod man;
 mod perform;
 mod queues;
+mod replay;
 mod restart;
+mod restore;
 mod routes;
 mod scale;
 pub mod serve;
@@ -30,7 +35,7 @@ use anyhow::Result;
 use host::control::Note;
 
 use crate::{
-    arguments::{Arguments, Command},
+    arguments::{Arguments, Command, Deferred},
     terminal::{say, tell},
 };
 
@@ -38,31 +43,36 @@ use crate::{
 pub async fn run(arguments: Arguments) -> Result<u8> {
     let directory = arguments.dir;
     match arguments.command {
-        Command::Up(up) => up::run(&directory, up).await,
+        Command::Up(Deferred(up)) => up::run(&directory, up).await,
         Command::Down => down::run(&directory).await,
-        Command::Status(status) => status::run(&directory, &status).await,
-        Command::Doctor(doctor) => doctor::run(&directory, &doctor),
-        Command::Serve(serve) => serve::run(serve.service).await,
-        Command::Migrate(database) => database::migrate(&directory, database).await,
-        Command::Seed(seed) => database::fill(&directory, seed).await,
-        Command::Console(console) => console::run(&directory, &console).await,
-        Command::Top(top) => top::run(&directory, &top).await,
-        Command::Do(action) => perform::run(&directory, action).await,
-        Command::Load(load) => load::run(&directory, load).await,
-        Command::Logs(logs) => logs::run(&directory, &logs).await,
-        Command::Scale(scale) => scale::run(&directory, &scale).await,
-        Command::Restart(restart) => restart::run(&directory, &restart).await,
-        Command::Balancing(balancing) => balancing::run(&directory, &balancing).await,
-        Command::Queues(queues) => queues::run(&directory, &queues).await,
-        Command::Bench(bench) => bench::run(&directory, bench.what).await,
-        Command::Verify(verify) => verify::run(&directory, verify).await,
-        Command::Chaos(chaos) => chaos::run(chaos).await,
-        Command::Routes(routes) => routes::run(&routes),
-        Command::Completions(completions) => completions::run(&completions),
-        Command::Test(test) => test::run(test).await,
-        Command::Health(health) => health::run(&health).await,
-        Command::BenchUpstream(upstream) => bench::upstream::run(upstream).await,
-        Command::Guard(guard) => guard::run(guard).await,
+        Command::Status(Deferred(status)) => status::run(&directory, &status).await,
+        Command::Doctor(Deferred(doctor)) => doctor::run(&directory, &doctor),
+        Command::Serve(Deferred(serve)) => serve::run(serve.service).await,
+        Command::Migrate(Deferred(database)) => database::migrate(&directory, database).await,
+        Command::Seed(Deferred(seed)) => database::fill(&directory, seed).await,
+        Command::Console(Deferred(console)) => console::run(&directory, &console).await,
+        Command::Replay(Deferred(replay)) => replay::run(&replay).await,
+        Command::Top(Deferred(top)) => top::run(&directory, &top).await,
+        Command::Do(Deferred(action)) => perform::run(&directory, action).await,
+        Command::Load(Deferred(load)) => load::run(&directory, load).await,
+        Command::Logs(Deferred(logs)) => logs::run(&directory, &logs).await,
+        Command::Scale(Deferred(scale)) => scale::run(&directory, &scale).await,
+        Command::Restart(Deferred(restart)) => restart::run(&directory, &restart).await,
+        Command::Balancing(Deferred(balancing)) => balancing::run(&directory, &balancing).await,
+        Command::Queues(Deferred(queues)) => queues::run(&directory, &queues).await,
+        Command::Lab(Deferred(lab)) => lab::run(&directory, lab.what).await,
+        Command::Bench(Deferred(bench)) => bench::run(&directory, bench.what).await,
+        Command::Verify(Deferred(verify)) => verify::run(&directory, verify).await,
+        Command::Backup(Deferred(backup)) => backup::run(&directory, backup).await,
+        Command::Restore(Deferred(restore)) => restore::run(&directory, restore).await,
+        Command::Chaos(Deferred(chaos)) => chaos::run(chaos).await,
+        Command::Routes(Deferred(routes)) => routes::run(&routes),
+        Command::Completions(Deferred(completions)) => completions::run(&completions),
+        Command::Man(Deferred(man)) => man::run(&man),
+        Command::Test(Deferred(test)) => test::run(test).await,
+        Command::Health(Deferred(health)) => health::run(&health).await,
+        Command::BenchUpstream(Deferred(upstream)) => bench::upstream::run(upstream).await,
+        Command::Guard(Deferred(guard)) => guard::run(guard).await,
         Command::GuardChild(_) => unreachable!("handled before the runtime was made"),
     }
 }

@@ -9,11 +9,10 @@ use anyhow::{Context as _, Result};
 use host::{Layout, Secrets};
 use serde_json::{Value, json};
 
-use super::load;
+use super::{console, load};
 use crate::{
     arguments::Do,
     exit,
-    supervision::Control,
     terminal::{self, say, tell},
 };
 
@@ -29,7 +28,7 @@ pub async fn run(directory: &Path, arguments: Do) -> Result<u8> {
             return Ok(exit::USAGE);
         }
     };
-    let levers = levers(directory, &arguments)?;
+    let levers = levers(directory, &arguments).await?;
     if arguments.dry_run {
         return Ok(match levers.impact(&action).await {
             Ok(impact) if arguments.json => {
@@ -75,19 +74,27 @@ pub async fn run(directory: &Path, arguments: Do) -> Result<u8> {
     Ok(exit::SUCCESS)
 }
 
-fn levers(directory: &Path, arguments: &Do) -> Result<Levers> {
-    let topology = host::running_topology(directory)?;
-    let secrets = Secrets::load(&Layout::existing(directory)?)?;
+async fn levers(directory: &Path, arguments: &Do) -> Result<Levers> {
+    let (lab, token, password) = if let Some(source) = console::elsewhere(&arguments.elsewhere) {
+        let lab = app::whereabouts(&source)
+            .await
+            .map_err(anyhow::Error::msg)?;
+        let operator = arguments.operator.clone();
+        (lab, operator.token, operator.password)
+    } else {
+        let topology = host::running_topology(directory)?;
+        let secrets = Secrets::load(&Layout::existing(directory)?)?;
+        let (token, password) = (secrets.operator_token, secrets.operator_password);
+        (Lab::from(&topology), Some(token), Some(password))
+    };
     let rights = Rights {
-        operator_token: Some(secrets.operator_token),
-        operator_password: Some(secrets.operator_password),
+        operator_token: token,
+        operator_password: password,
         allow_remote: arguments.allow_remote,
         read_only: arguments.read_only,
     };
     let http = Levers::client().context("making an HTTP client")?;
-    Ok(Levers::new(http, Lab::from(&topology), rights)
-        .supervised_by(Arc::new(Control::of(directory)))
-        .telling(Arc::new(|step| tell(step))))
+    Ok(Levers::new(http, lab, rights).telling(Arc::new(|step| tell(step))))
 }
 
 /// Says what would happen, and asks. Enter means no.

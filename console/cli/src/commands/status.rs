@@ -101,8 +101,13 @@ pub async fn show(topology: &Topology) -> bool {
         let answer = answers.get(&instance.name).unwrap_or(&Value::Null);
         for safeguard in answer["safeguards_off"].as_array().into_iter().flatten() {
             let safeguard = safeguard.as_str().unwrap_or_default();
+            let left = &answer["safeguards"][safeguard]["seconds_left"];
+            let back = match left.as_u64() {
+                Some(left) => format!("; it comes back in {left} s"),
+                None => String::new(),
+            };
             say(format_args!(
-                "WARNING  {} runs without the safeguard {safeguard}",
+                "WARNING  {} runs without the safeguard {safeguard}{back}",
                 instance.name
             ));
         }

@@ -13,6 +13,7 @@ use crate::{
 
 pub async fn run(arguments: Test) -> Result<u8> {
     doctor::ensure(arguments.yes)?;
+    let browser = !opens_pages(&arguments.arguments) || has_browser(arguments.yes);
     let program = std::env::current_exe().context("finding this program's own file")?;
     let scratch = Scratch::start(&program).await?;
     say("PostgreSQL and Redis for the tests are up");
@@ -29,6 +30,9 @@ pub async fn run(arguments: Test) -> Result<u8> {
         .env("DATABASE_URL", scratch.database_url())
         .env("RECARGA_TEST_REDIS_URL", scratch.redis_url())
         .kill_on_drop(true);
+    if !browser {
+        command.env("RECARGA_TEST_BROWSER", "none");
+    }
     let status = async {
         let mut child = command.spawn().context("starting cargo test")?;
         tokio::select! {
@@ -50,6 +54,19 @@ pub async fn run(arguments: Test) -> Result<u8> {
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
+/// Installs a browser where there is none. All else is tested without one, and it is said what is not.
+fn has_browser(yes: bool) -> bool {
+    let why = match doctor::ensure_browser(yes) {
+        Ok(true) => return true,
+        Ok(false) => "this system has no Chromium to install".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    tell(format_args!(
+        "warning: {why}: the tests of the web page are SKIPPED"
+    ));
+    false
+}
+
 /// `--workspace` would win over the packages that were asked for.
 fn names_packages(arguments: &[OsString]) -> bool {
     arguments
@@ -63,9 +80,39 @@ fn names_packages(arguments: &[OsString]) -> bool {
         })
 }
 
+/// Whether the tests of this package, which steer a browser, are among those asked for.
+fn opens_pages(arguments: &[OsString]) -> bool {
+    let words: Vec<&str> = arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .take_while(|argument| *argument != "--")
+        .collect();
+    !names_packages(arguments)
+        || words.iter().any(|word| {
+            let name = word.strip_prefix("--package=").or(word.strip_prefix("-p"));
+            matches!(name.unwrap_or(word), "cli" | "--workspace")
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_browser_is_needed_only_where_one_is_opened() {
+        for (words, expected) in [
+            (&[][..], true),
+            (&["-p", "cli"], true),
+            (&["--package=cli"], true),
+            (&["-pcli", "--test", "browser"], true),
+            (&["--workspace"], true),
+            (&["-p", "travel"], false),
+            (&["-p", "travel", "--", "cli"], false),
+        ] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            assert_eq!(opens_pages(&words), expected, "{words:?}");
+        }
+    }
 
     #[test]
     fn packages_are_found_among_cargos_own_arguments() {

@@ -17,14 +17,14 @@ pub async fn run(directory: &Path, arguments: &Top) -> Result<u8> {
     let shutdown = Shutdown::on_signals()?;
     if is_for_eyes(arguments) && terminal::is_interactive() {
         let arguments = Console {
-            dns: arguments.dns,
+            elsewhere: arguments.elsewhere.clone(),
             read_only: true,
             ..Console::default()
         };
         return console::run(directory, &arguments).await;
     }
-    let source = if arguments.dns {
-        TopologySource::dns()
+    let source = if let Some(source) = console::elsewhere(&arguments.elsewhere) {
+        source
     } else {
         host::running_topology(directory)?;
         TopologySource::Path(Layout::existing(directory)?.topology())

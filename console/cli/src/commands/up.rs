@@ -8,7 +8,7 @@ use kit::{Shutdown, Topology, topology::State};
 
 use super::{console, doctor, note, status};
 use crate::{
-    arguments::Up,
+    arguments::{Console, Up},
     exit,
     progress::Printer,
     terminal::{self, say},
@@ -37,7 +37,7 @@ pub async fn run(directory: &Path, arguments: Up) -> Result<u8> {
     ));
     let result = if with_console {
         printer.silence();
-        let shown = console::open(directory, false, &shutdown).await;
+        let shown = console::open(directory, &Console::default(), &shutdown).await;
         printer.speak();
         shown
     } else {
@@ -99,7 +99,7 @@ async fn attach(directory: &Path, with_console: bool, shutdown: &Shutdown) -> Re
         topology.public_url
     ));
     if with_console {
-        console::open(directory, false, shutdown).await?;
+        console::open(directory, &Console::default(), shutdown).await?;
         return Ok(exit::SUCCESS);
     }
     status::show(&topology).await;

@@ -11,7 +11,7 @@ use proof::{
 };
 
 use crate::{
-    arguments::Verify,
+    arguments::{Verify, missing},
     exit,
     terminal::{say, tell},
 };
@@ -32,12 +32,17 @@ pub async fn run(directory: &Path, arguments: Verify) -> Result<u8> {
         report = check(directory, &arguments, &options) => report?,
         () = shutdown.requested() => return Ok(exit::INTERRUPTED),
     };
-    if arguments.json {
-        say(serde_json::to_string_pretty(&report)?);
+    show(&report, arguments.json)
+}
+
+/// Prints a report; the exit code.
+pub fn show(report: &Report, json: bool) -> Result<u8> {
+    if json {
+        say(serde_json::to_string_pretty(report)?);
     } else {
-        say(&report);
+        say(report);
     }
-    Ok(code(&report))
+    Ok(code(report))
 }
 
 /// Certain wrong comes before not knowing.
@@ -61,6 +66,9 @@ async fn check(directory: &Path, arguments: &Verify, options: &Options) -> Resul
             }),
         };
         return Ok(verify(&site, options, tell).await?);
+    }
+    if !arguments.gateway.is_empty() {
+        missing("--gateway", "--database-url");
     }
     let program = std::env::current_exe().context("finding this program's own file")?;
     let Some(at_rest) = AtRest::start(&program, directory).await? else {

@@ -53,9 +53,22 @@ fn words(output: &Output) -> String {
     )
 }
 
+/// A primary dies in the first round and in the third, and its standby goes on.
+#[tokio::test]
+async fn nothing_is_lost_when_a_standby_takes_over() {
+    let _alone = alone().await;
+    let output = chaos(&["--replicated", "--plan", "short", "--rounds", "3"]).await;
+    assert!(output.status.success(), "{}", output.status);
+    let words = words(&output);
+    let promoted = words
+        .lines()
+        .filter(|line| line.contains("promote its standby | well"));
+    assert_eq!(promoted.count(), 2, "{words}");
+}
+
 #[tokio::test]
 async fn nothing_is_lost_whatever_breaks() {
     let _alone = alone().await;
-    let output = chaos(&["--plan", "short", "--rounds", "14", "--duration", "60s"]).await;
+    let output = chaos(&["--plan", "short", "--rounds", "10", "--duration", "40s"]).await;
     assert!(output.status.success(), "{}", output.status);
 }

@@ -1,13 +1,10 @@
 //! A console in a terminal, before a lab that each test arranges.
 
-use std::time::{Duration, Instant};
+use pty::{Instance, Lab, Program};
 
-use pty::{Instance, Lab, Program, Session};
+pub use crate::seat::{PATIENCE, eventually, first_frame, left_in_order, open};
 
 pub const RECARGA: &str = env!("CARGO_BIN_EXE_recarga");
-
-/// Long enough for anything that happens at all.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the header says of the lab of two gateways.
 pub const ALL_UP: &str = "all 2 up";
@@ -52,35 +49,4 @@ pub fn place(lab: &Lab, instances: &[Instance]) {
         })
         .collect();
     lab.place(&places).unwrap();
-}
-
-/// Starts it and waits for its first frame.
-pub fn open(program: Program) -> Session {
-    let session = program.start().unwrap();
-    first_frame(&session);
-    session
-}
-
-pub fn first_frame(session: &Session) {
-    session
-        .wait_for("the first frame is there", PATIENCE, |seen| {
-            let drawn = seen.screen().alternate_screen() && !seen.text().trim().is_empty();
-            drawn.then_some(())
-        })
-        .unwrap();
-}
-
-/// Waits until something holds that no byte tells of.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let limit = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < limit, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The program has ended with this code, and the terminal is as it was.
-pub fn left_in_order(session: &Session, code: i32) {
-    assert_eq!(session.until_left().unwrap(), code, "{}", session.text());
-    assert_eq!(session.not_restored(), Vec::<String>::new());
 }

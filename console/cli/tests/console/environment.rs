@@ -8,7 +8,7 @@ use std::{
 use pty::{Program, Seen};
 use vt100::Color;
 
-use crate::desk::{HELP, RECARGA, console, lab_that_is_away, left_in_order, open};
+use crate::desk::{HELP, PATIENCE, RECARGA, console, lab_that_is_away, left_in_order, open};
 
 #[test]
 fn pitfall_14_environment_assumptions_escapes_to_pipes() {
@@ -69,12 +69,27 @@ fn pitfall_14_environment_assumptions_a_locale_without_unicode() {
 #[test]
 fn pitfall_14_environment_assumptions_a_terminal_without_a_size() {
     let lab = lab_that_is_away();
-    let session = open(console(&lab));
-    session.resize(0, 0).unwrap();
-    session.until_quiet(Duration::from_millis(50)).unwrap();
+    // An emulator without a size shows nothing: the bytes tell.
+    let session = console(&lab).size(0, 0).start().unwrap();
+    let shown = |position, text: &'static str| {
+        let says = move |bytes: &[u8]| {
+            bytes
+                .windows(text.len())
+                .any(|part| part == text.as_bytes())
+        };
+        session
+            .wait_for(text, PATIENCE, |seen| {
+                says(seen.since(position)).then_some(())
+            })
+            .unwrap();
+    };
+    shown(0, "recarga");
+    let position = session.written();
     session.resize(100, 30).unwrap();
+    shown(position, "recarga");
+    let position = session.written();
     session.keys("?").unwrap();
-    session.until_shown(HELP).unwrap();
+    shown(position, HELP);
     session.keys("\x03").unwrap();
     left_in_order(&session, 0);
 }

@@ -4,10 +4,12 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
-mod day;
 mod desk;
 mod display;
 mod environment;
 mod flood;
+mod recording;
 mod restoration;
+#[path = "../common/seat.rs"]
+mod seat;
 mod sizes;

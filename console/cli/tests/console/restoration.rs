@@ -132,10 +132,23 @@ fn pitfall_05_ctrl_z_swallowed() {
     let session = open(console(&lab));
     session.until_shown("of 15").unwrap();
     session.keys("\x1a").unwrap();
-    let stopped = 128 + Signal::TSTP.as_raw();
-    left_in_order(&session, stopped);
+    stopped_and_continued(&session);
+}
+
+#[test]
+fn a_stop_from_outside_gives_the_terminal_back_too() {
+    let lab = lab_that_is_away();
+    let session = open(console(&lab));
+    session.until_shown("of 15").unwrap();
+    session.signal(Signal::TSTP).unwrap();
+    stopped_and_continued(&session);
+}
+
+fn stopped_and_continued(session: &Session) {
+    let stopped = 128 + Signal::STOP.as_raw();
+    left_in_order(session, stopped);
     let position = session.continue_in_foreground().unwrap();
-    drawn_again(&session, position);
+    drawn_again(session, position);
     session.until_shown("of 15").unwrap();
     session.keys("q").unwrap();
     assert_eq!(session.until_left_since(position).unwrap(), SUCCESS);

@@ -93,6 +93,82 @@ async fn faults_come_and_go() {
     perform("clear-faults").await;
 }
 
+/// Whether a safeguard is on, with every instance to which it matters.
+async fn safeguard(name: &str) -> Value {
+    let mut seen = serde_json::Map::new();
+    for instance in lab().topology().instances {
+        let info = self::seen(&instance.name, "/admin/info").await;
+        if let Some(standing) = info["safeguards"].get(name) {
+            seen.insert(instance.name, standing["on"].clone());
+        }
+    }
+    seen.into()
+}
+
+#[tokio::test]
+async fn safeguards_are_taken_away_and_given_back_where_they_matter() {
+    let _alone = lab().alone().await;
+    for (name, roles) in [
+        ("inbox", &["notification"][..]),
+        ("fencing", &["queue"]),
+        ("lease-void", &["cache"]),
+        ("claim", &["travel"]),
+        ("leases", &["cache", "gateway"]),
+        ("shedding", &["balancer", "gateway"]),
+        ("retry-budget", &["balancer", "gateway"]),
+        ("single-call", &["travel"]),
+    ] {
+        there_and_back(&format!("safeguard {name} off for=60s"), async || {
+            safeguard(name).await
+        })
+        .await;
+        let all = safeguard(name).await;
+        let topology = lab().topology();
+        let mut expected: Vec<&str> = topology
+            .instances
+            .iter()
+            .filter(|instance| roles.contains(&instance.role.as_str()))
+            .map(|instance| instance.name.as_str())
+            .collect();
+        let mut names: Vec<&String> = all.as_object().unwrap().keys().collect();
+        names.sort();
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{name}");
+    }
+    let words = impact("safeguard claim off for=90s").await;
+    assert!(
+        words.contains("2 of travel go without it") && words.contains("STAYS DONE TWICE"),
+        "{words}"
+    );
+    perform("safeguard claim off for=90s").await;
+    // Longer, and then for good: what was left is what comes back.
+    let longer = perform("safeguard claim off for=5m").await;
+    assert_eq!(longer.undo, None, "it was off before: {}", longer.text);
+    let on = perform("safeguard claim on").await;
+    let undo = on.undo.expect("it was off").to_string();
+    assert!(undo.starts_with("safeguard claim off for="), "{undo}");
+    levers().perform(&parse(&undo)).await.unwrap();
+    perform("safeguard leases off").await;
+    let words = impact("stop-everything").await;
+    assert!(words.contains("2 safeguards come on again"), "{words}");
+    let done = perform("stop-everything").await;
+    assert_eq!(
+        done.text,
+        "0 faults are cleared; the safeguards claim, leases are on again"
+    );
+    let is_on = |seen: Value| {
+        seen.as_object()
+            .unwrap()
+            .values()
+            .all(|on| *on == json!(true))
+    };
+    assert!(is_on(safeguard("claim").await) && is_on(safeguard("leases").await));
+    // Even that can be taken back.
+    levers().perform(&done.undo.unwrap()).await.unwrap();
+    assert!(!is_on(safeguard("claim").await) && !is_on(safeguard("leases").await));
+    perform("stop-everything").await;
+}
+
 #[tokio::test]
 async fn policies_weights_and_settings_act_on_all_who_balance() {
     let _alone = lab().alone().await;
@@ -454,7 +530,7 @@ async fn calls_are_shown_with_their_waterfall() {
         200
     );
 
-    let card = lab().own_card();
+    let card = lab().own_card().await;
     let done = perform(&format!("recharge card={card} amount=2000")).await;
     assert!(
         done.text.starts_with(&format!("card {card}: ")) && done.text.contains("2,000 ="),

@@ -37,7 +37,7 @@ async fn check(api: &Api, path: &str, key: &str, seconds: i64) {
 #[tokio::test]
 async fn what_nobody_else_changes() {
     let _calm = lab().calm().await;
-    let (user, card) = (Api::user().await, lab().own_card());
+    let (user, card) = (Api::user().await, lab().own_card().await);
     check(
         &user,
         &format!("/cards/{card}/balance"),
@@ -70,7 +70,7 @@ async fn what_nobody_else_changes() {
 #[tokio::test]
 async fn pages_are_kept_apart() {
     let _calm = lab().calm().await;
-    let (user, card) = (Api::user().await, lab().own_card());
+    let (user, card) = (Api::user().await, lab().own_card().await);
     for _ in 0..3 {
         user.post("/recharges", json!({"card_id": card, "amount": 1000}))
             .await

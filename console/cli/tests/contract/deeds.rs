@@ -9,7 +9,7 @@ use crate::lab::lab;
 fn run(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_recarga"))
         .arg("--dir")
-        .arg(lab().topology_path().parent().unwrap())
+        .arg(lab().folder())
         .arg("do")
         .args(words)
         .stdin(Stdio::null())
@@ -115,6 +115,46 @@ async fn several_actions_are_done_and_say_how_to_undo_them() {
             String::from_utf8_lossy(&undone.stderr)
         );
     }
+}
+
+#[tokio::test]
+async fn a_safeguard_that_is_off_is_told_by_status_and_top() {
+    let _alone = lab().alone().await;
+    let tell = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_recarga"))
+            .arg("--dir")
+            .arg(lab().folder())
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        code(&run(&["safeguard", "leases", "off"])),
+        2,
+        "nobody is asked"
+    );
+    let off = run(&["--json", "--yes", "safeguard", "leases", "off", "for=60s"]);
+    assert_eq!(code(&off), 0, "{}", String::from_utf8_lossy(&off.stderr));
+    assert_eq!(lines(&off)[0]["undo"], "safeguard leases on");
+    let status = tell(&["status"]);
+    assert!(
+        status.contains("WARNING  cache-1 runs without the safeguard leases; it comes back in "),
+        "{status}"
+    );
+    let line = tell(&["top", "--plain", "--once"]);
+    assert!(line.contains("; LEASES OFF 0:"), "{line}");
+    let json: Value = serde_json::from_str(&tell(&["top", "--json", "--once"])).unwrap();
+    assert_eq!(json["safeguards_off"][0]["safeguard"], "leases", "{json}");
+    assert_eq!(json["safeguards_off"][0]["instances"], 4, "{json}");
+    let screen = tell(&["top", "--view", "overview", "--once"]);
+    assert!(
+        screen.lines().next().unwrap().contains("LEASES OFF 0:"),
+        "{screen}"
+    );
+    assert_eq!(code(&run(&["safeguard", "leases", "on"])), 0);
+    assert!(!tell(&["status"]).contains("WARNING"));
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn a_sane_request_id_is_kept_and_another_replaced() {
 
 #[tokio::test]
 async fn every_hop_tells_its_time() {
-    let (api, card) = (Api::user().await, lab().own_card());
+    let (api, card) = (Api::user().await, lab().own_card().await);
     let write = api
         .post("/recharges", json!({"card_id": card, "amount": 1000}))
         .await
@@ -109,7 +109,7 @@ async fn errors_have_the_headers_too() {
 
 #[tokio::test]
 async fn writes_bypass_the_cache() {
-    let (api, card) = (Api::user().await, lab().own_card());
+    let (api, card) = (Api::user().await, lab().own_card().await);
     let answer = api
         .post("/recharges", json!({"card_id": card, "amount": 1000}))
         .await

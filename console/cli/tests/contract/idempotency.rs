@@ -52,7 +52,7 @@ async fn check(api: &Api, path: &str, body: Value, other: Value, status: u16, id
 
 #[tokio::test]
 async fn recharges() {
-    let (api, card) = (Api::user().await, lab().own_card());
+    let (api, card) = (Api::user().await, lab().own_card().await);
     let path = format!("/cards/{card}/balance");
     let before = api.get(&path).await.expect(200).int("balance");
     let (body, other) = (
@@ -69,7 +69,7 @@ async fn recharges() {
 
 #[tokio::test]
 async fn trips_and_their_end() {
-    let (api, card) = (Api::user().await, lab().own_card());
+    let (api, card) = (Api::user().await, lab().own_card().await);
     api.post("/recharges", json!({"card_id": card, "amount": 50_000}))
         .await
         .expect(201);
@@ -131,7 +131,11 @@ async fn a_refusal_is_replayed_too() {
 
 #[tokio::test]
 async fn a_key_belongs_to_its_caller_and_call() {
-    let (first, key, card) = (Api::user().await, lab().own_name("key"), lab().own_card());
+    let (first, key, card) = (
+        Api::user().await,
+        lab().own_name("key"),
+        lab().own_card().await,
+    );
     let token = first.sign_in("student2", "password").await;
     let second = Api::anonymous().with_token(&token);
     let body = json!({"card_id": card, "amount": 1000});
@@ -155,7 +159,7 @@ async fn a_key_belongs_to_its_caller_and_call() {
 
 #[tokio::test]
 async fn bad_keys_are_refused() {
-    let (api, card) = (Api::user().await, lab().own_card());
+    let (api, card) = (Api::user().await, lab().own_card().await);
     let longest = "k".repeat(255);
     api.post_as(
         &longest,

@@ -14,6 +14,7 @@ mod cards;
 mod city;
 mod classics;
 mod deeds;
+mod described;
 mod forge;
 mod front;
 mod headers;
@@ -25,3 +26,5 @@ mod strict;
 mod tasks;
 mod trips;
 mod tutoring;
+#[path = "../common/whole.rs"]
+mod whole;

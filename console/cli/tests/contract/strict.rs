@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use kit::testing::free_address;
 use reqwest::Method;
 
 use crate::api::{Api, send};
@@ -17,18 +18,10 @@ impl Drop for Stopped {
     }
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 #[tokio::test]
 async fn a_strict_gateway() {
     let lab = lab();
-    let (port, admin_port) = (free_port(), free_port());
+    let (port, admin_port) = (free_address().port(), free_address().port());
     let source = |role: &str| format!("topology:{}#{role}", lab.topology_path().display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_recarga"));
     command

@@ -9,7 +9,7 @@ use crate::lab::lab;
 const UNKNOWN: u64 = 999_999_999;
 
 async fn filled_card(api: &Api) -> u64 {
-    let card = lab().own_card();
+    let card = lab().own_card().await;
     api.post("/recharges", json!({"card_id": card, "amount": 50_000}))
         .await
         .expect(201);

@@ -4,9 +4,12 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod backups;
 mod bench;
+mod files;
 mod lab;
 mod lives;
 mod queue;
+mod replica;
 mod stores;
 mod surface;

@@ -18,10 +18,12 @@ use crate::{
 
 pub mod postgres;
 pub mod redis;
+mod replicated;
 
 pub use self::{
     postgres::Cluster,
     redis::{Fsync, Server},
+    replicated::Replicated,
 };
 
 /// How long a store may take to stop in order: PostgreSQL writes a checkpoint first.

@@ -38,7 +38,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
@@ -56,7 +56,7 @@ impl Cluster {
         )
     }
 
-    fn options(&self, database: &str) -> PgConnectOptions {
+    pub(super) fn options(&self, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.port)
@@ -92,28 +92,33 @@ impl Cluster {
     }
 
     async fn make(&self, draft: &Path, password_file: &Path) -> Result<()> {
-        let program = self.tool.programs.join("initdb");
-        let mut command = Command::new(&program);
+        let mut command = Command::new(self.tool.programs.join("initdb"));
         command
             .arg("--pgdata")
             .arg(draft)
             .arg("--pwfile")
             .arg(password_file)
             .args(["--username", USER, "--auth", "scram-sha-256"])
-            .args(["--encoding", "UTF8", "--no-locale", "--data-checksums"])
-            .current_dir("/")
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true);
+            .args(["--encoding", "UTF8", "--no-locale", "--data-checksums"]);
         if !self.durable {
             command.arg("--no-sync");
         }
+        self.run("initdb", command).await
+    }
+
+    /// Runs one of PostgreSQL's programs as the account that the cluster belongs to.
+    pub(super) async fn run(&self, name: &str, mut command: Command) -> Result<()> {
+        command
+            .current_dir("/")
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
         let output = command
             .output()
             .await
-            .map_err(Error::doing(format!("starting {}", program.display())))?;
+            .map_err(Error::doing(format!("starting {name}")))?;
         if output.status.success() {
             return Ok(());
         }
@@ -127,7 +132,7 @@ impl Cluster {
             text = String::from_utf8_lossy(&output.stdout).into_owned();
         }
         Err(Error::Program {
-            program: "initdb".to_owned(),
+            program: name.to_owned(),
             status: output.status.to_string(),
             output: text,
         })

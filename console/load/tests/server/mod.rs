@@ -20,7 +20,11 @@ pub struct Server {
     pub address: SocketAddr,
     pub state: Arc<State>,
     task: tokio::task::JoinHandle<()>,
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
+
+/// One test at a time has a server: rates and times are measured, and some of the tests take all there is.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 pub struct State {
     /// Requests received, tokens aside.
@@ -57,6 +61,7 @@ impl Default for State {
 
 impl Server {
     pub async fn start(state: State) -> Self {
+        let turn = TURN.lock().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(state);
@@ -77,6 +82,7 @@ impl Server {
             address,
             state,
             task,
+            _turn: turn,
         }
     }
 

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use host::Supervisor;
+use host::{Supervisor, store::Replicated};
+use kit::postgres::Servers;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 use super::{
     client::{Client, Request},
@@ -30,6 +31,7 @@ pub struct Hands {
     pub supervisor: Supervisor,
     pub board: Board,
     pub database_url: String,
+    pub replicated: Option<Arc<Replicated>>,
     pub client: Client,
     pub seed: u64,
     frozen: Frozen,
@@ -40,6 +42,7 @@ impl Hands {
         supervisor: Supervisor,
         board: Board,
         database_url: String,
+        replicated: Option<Arc<Replicated>>,
         client: Client,
         seed: u64,
     ) -> Self {
@@ -47,6 +50,7 @@ impl Hands {
             supervisor,
             board,
             database_url,
+            replicated,
             client,
             seed,
             frozen: Frozen::default(),
@@ -88,6 +92,13 @@ impl Hands {
             Fault::Kill(name) => kill(self.instance(name)?),
             Fault::KillStore(kind) => kill(self.store(kind)?),
             Fault::KillPostgres => kill(self.store("postgres")?),
+            Fault::FailOver => {
+                let replicated = self.replicated.as_ref().ok_or("there is no standby")?;
+                replicated
+                    .fail_over()
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
             Fault::KillBackend => kill(self.backend(chance).await?),
             Fault::Freeze(name) => self.frozen.hold(&[self.instance(name)?], timed.lasts).await,
             Fault::FreezeStore(kind) => self.frozen.hold(&[self.store(kind)?], timed.lasts).await,
@@ -96,7 +107,11 @@ impl Hands {
                 self.frozen.hold(&[backend], timed.lasts).await;
             }
             Fault::FreezePostgres => {
-                let mut pids = vec![self.store("postgres")?];
+                let primary = match &self.replicated {
+                    Some(replicated) => replicated.primary_pid().await.ok_or("it is away")?,
+                    None => self.store("postgres")?,
+                };
+                let mut pids = vec![primary];
                 pids.extend(self.backends(false).await?);
                 self.frozen.hold(&pids, timed.lasts).await;
             }
@@ -140,7 +155,7 @@ impl Hands {
     /// PostgreSQL's processes but the postmaster; those of the services' connections only, or all.
     async fn backends(&self, of_clients: bool) -> Result<Vec<u32>, String> {
         let ask = async {
-            let mut connection = PgConnection::connect(&self.database_url).await?;
+            let mut connection = Servers::connect(&self.database_url).await?;
             let pids: Vec<i32> = sqlx::query_scalar(
                 "select pid from pg_stat_activity where pid <> pg_backend_pid()
                  and (not $1 or backend_type = 'client backend') order by pid",
@@ -169,7 +184,7 @@ impl Hands {
             _ => "worker",
         };
         let ask = async {
-            let mut connection = PgConnection::connect(&self.database_url).await?;
+            let mut connection = Servers::connect(&self.database_url).await?;
             let statement = format!(
                 "select payload || jsonb_build_object('event_id', event_id) from {schema}.outbox
                  where state = 'delivered' order by id desc limit {EVENTS}"

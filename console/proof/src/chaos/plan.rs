@@ -14,6 +14,8 @@ pub struct Scene {
     /// Other than PostgreSQL.
     pub stores: Vec<String>,
     pub pairs: Vec<Pair>,
+    /// Whether PostgreSQL has a standby, which takes its place when it dies.
+    pub replicated: bool,
 }
 
 /// How much is broken at a time.
@@ -36,6 +38,8 @@ pub enum Fault {
     FreezeStore(String),
     /// `kill -9` of the postmaster, which takes everything of it along.
     KillPostgres,
+    /// `kill -9` of the postmaster that writes; the standby takes its place, and another one is made.
+    FailOver,
     /// All of its processes.
     FreezePostgres,
     /// `kill -9` of one connection's process, after which PostgreSQL recovers as from a crash.
@@ -52,6 +56,7 @@ impl fmt::Display for Fault {
             Self::Kill(name) | Self::KillStore(name) => write!(formatter, "kill {name}"),
             Self::Freeze(name) | Self::FreezeStore(name) => write!(formatter, "freeze {name}"),
             Self::KillPostgres => formatter.write_str("kill postgres"),
+            Self::FailOver => formatter.write_str("kill postgres, promote its standby"),
             Self::FreezePostgres => formatter.write_str("freeze postgres"),
             Self::KillBackend => formatter.write_str("kill a postgres backend"),
             Self::FreezeBackend => formatter.write_str("freeze a postgres backend"),
@@ -205,6 +210,7 @@ impl Plan {
             Kind::Freeze => return one(chance, &self.scene.instances).map(Fault::Freeze),
             Kind::KillStore => return one(chance, &self.scene.stores).map(Fault::KillStore),
             Kind::FreezeStore => return one(chance, &self.scene.stores).map(Fault::FreezeStore),
+            Kind::KillPostgres if self.scene.replicated => return Some(Fault::FailOver),
             Kind::KillPostgres => return Some(Fault::KillPostgres),
             Kind::FreezePostgres => return Some(Fault::FreezePostgres),
             Kind::KillBackend => return Some(Fault::KillBackend),
@@ -246,7 +252,9 @@ impl Iterator for Plan {
         };
         let mut faults: Vec<Timed> = Vec::new();
         for number in 0..count {
-            let kind = if number == 0 {
+            let kind = if number == 0 && self.scene.replicated && self.number % 2 == 1 {
+                Kind::KillPostgres
+            } else if number == 0 {
                 self.kind()
             } else {
                 KINDS[self.chance.random_range(0..KINDS.len())]
@@ -286,6 +294,7 @@ mod tests {
             instances: names(&["balancer-1", "travel-1", "travel-2"]),
             stores: names(&["redis"]),
             pairs: vec![pair("travel-1", "postgres"), pair("travel-2", "queue-1")],
+            replicated: false,
         }
     }
 
@@ -315,6 +324,23 @@ mod tests {
                 }
                 // Two kinds may read alike, such as the kill of one instance and the freeze of it never do.
                 assert!(firsts.len() >= CYCLE - 1, "{firsts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_standby_takes_over_every_second_round_at_least() {
+        for profile in [Profile::Short, Profile::Full] {
+            let scene = Scene {
+                replicated: true,
+                ..scene()
+            };
+            for round in Plan::new(scene, profile, 7).take(60) {
+                let faults: Vec<&Fault> = round.faults.iter().map(|timed| &timed.fault).collect();
+                assert!(!faults.contains(&&Fault::KillPostgres), "{round}");
+                if round.number % 2 == 1 {
+                    assert_eq!(faults[0], &Fault::FailOver, "{round}");
+                }
             }
         }
     }

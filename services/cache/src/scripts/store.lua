@@ -1,8 +1,9 @@
 -- Stores a value: for the holder of the lease only, or (with an empty token) for anybody, which voids the lease and is
 -- announced as a deletion of what was there.
+-- Whoever brings a token may store while leases are switched off.
 -- KEYS: values, leases, holders. ARGV: variant, token, value, kept until, most variants, channel of wake-ups, key, channel of
--- deletions. Answers {1 | 0 when the lease is void, announcement or {}}.
-if ARGV[2] ~= '' then
+-- deletions, '1' without leases. Answers {1 | 0 when the lease is void, announcement or {}}.
+if ARGV[2] ~= '' and ARGV[9] ~= '1' then
   local lease = redis.call('HGET', KEYS[2], ARGV[1])
   if not lease or string.sub(lease, 14) ~= ARGV[2] then
     return {0, {}}

@@ -1,13 +1,15 @@
 //! Redis killed, stopped and back: nothing that was deleted comes back with it.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use kit::{caching::first_level::LEASE, testing::eventually};
+use kit::{
+    caching::first_level::LEASE,
+    testing::{eventually, free_address},
+};
 
 use crate::support::{Cache, config};
 
@@ -24,9 +26,7 @@ impl Redis {
     }
 
     pub fn start_with(folder: &Path, flags: &[&str]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("bound").port();
-        drop(free);
+        let port = free_address().port();
         Self::start_at(folder, port, flags)
     }
 
@@ -80,7 +80,9 @@ impl Drop for Redis {
 async fn a_killed_redis_brings_nothing_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut redis = Redis::start(folder.path());
-    let cache = Cache::start_with(config("cache-1", &redis.url())).await;
+    let cache = Cache::start_with(config("cache-1", &redis.url()))
+        .await
+        .impatient();
     cache.post("/cache/a", r#"{"value": "before"}"#).await;
     let lease = cache.get("/entries/b").await.lease();
     assert_eq!(cache.get("/cache/stats").await.json()["size"], 1);
@@ -112,7 +114,9 @@ async fn a_killed_redis_brings_nothing_back() {
 async fn a_restart_between_two_requests_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut redis = Redis::start(folder.path());
-    let cache = Cache::start_with(config("cache-1", &redis.url())).await;
+    let cache = Cache::start_with(config("cache-1", &redis.url()))
+        .await
+        .impatient();
     cache.post("/cache/a", r#"{"value": "before"}"#).await;
     redis.kill();
     redis.restart();
@@ -130,7 +134,9 @@ async fn a_restart_between_two_requests_is_noticed() {
 async fn a_redis_that_hangs_holds_nobody_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::start(folder.path());
-    let cache = Cache::start_with(config("cache-1", &redis.url())).await;
+    let cache = Cache::start_with(config("cache-1", &redis.url()))
+        .await
+        .impatient();
     cache.post("/cache/a", r#"{"value": "before"}"#).await;
     redis.signal("-STOP");
     let started = Instant::now();
@@ -159,7 +165,9 @@ async fn without_redis_the_service_starts_and_waits() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut redis = Redis::start(folder.path());
     redis.kill();
-    let cache = Cache::start_unready(config("cache-1", &redis.url())).await;
+    let cache = Cache::start_unready(config("cache-1", &redis.url()))
+        .await
+        .impatient();
     eventually("it answers", || async {
         cache.get("/health").await.status == 200
     })

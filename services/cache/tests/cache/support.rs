@@ -1,5 +1,7 @@
 //! A running cache service and short ways to call it.
 
+use std::time::{Duration, Instant};
+
 use http::{Method, StatusCode};
 use kit::{Common, Error, Listeners, RedisArgs, Shutdown, config::Secret, testing::eventually};
 use serde_json::Value;
@@ -10,6 +12,8 @@ pub struct Cache {
     http: reqwest::Client,
     shutdown: Shutdown,
     task: tokio::task::JoinHandle<Result<(), Error>>,
+    /// How long a 503 is asked again: a machine that stands still for half a second has its links unproven, and that is told.
+    patience: Duration,
 }
 
 /// An answer, taken apart.
@@ -76,7 +80,14 @@ impl Cache {
             http: reqwest::Client::new(),
             shutdown,
             task,
+            patience: Duration::from_secs(5),
         }
+    }
+
+    /// For tests that take its Redis away and want to hear of it.
+    pub fn impatient(mut self) -> Self {
+        self.patience = Duration::ZERO;
+        self
     }
 
     pub async fn is_ready(&self) -> bool {
@@ -99,11 +110,30 @@ impl Cache {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: impl Into<reqwest::Body>,
+        body: impl Into<bytes::Bytes>,
+    ) -> Answer {
+        let (body, started) = (body.into(), Instant::now());
+        loop {
+            let answer = self.once(&method, path, headers, body.clone()).await;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE
+                || started.elapsed() >= self.patience
+            {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn once(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: bytes::Bytes,
     ) -> Answer {
         let mut request = self
             .http
-            .request(method, format!("{}{path}", self.url))
+            .request(method.clone(), format!("{}{path}", self.url))
             .body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);

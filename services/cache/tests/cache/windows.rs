@@ -214,6 +214,17 @@ async fn every_miss_has_its_cause() {
 
 #[tokio::test]
 async fn what_redis_evicts_was_evicted() {
+    // A machine that stands still for a second ends the link to Redis, and everything is purged: that shows nothing.
+    for _ in 0..5 {
+        if evicts().await {
+            return;
+        }
+    }
+    panic!("the link to Redis was lost five times");
+}
+
+/// Has Redis evict, and looks how it is counted. False when something else took values as well.
+async fn evicts() -> bool {
     let folder = tempfile::tempdir().expect("a folder");
     let redis = Redis::start_with(
         folder.path(),
@@ -230,10 +241,15 @@ async fn what_redis_evicts_was_evicted() {
     for number in 0..200 {
         absent += u64::from(cache.get(&format!("/cache/k{number}")).await.status == 404);
     }
-    assert!(absent > 50, "{absent}");
-    assert_eq!(misses(&cache.metrics().await, "evicted"), absent);
     let stats = cache.get("/cache/stats").await.json();
+    let metrics = cache.metrics().await;
+    cache.stop().await;
+    if misses(&metrics, "flushed") > 0 {
+        return false;
+    }
+    assert!(absent > 50, "{absent}");
+    assert_eq!(misses(&metrics, "evicted"), absent);
     assert!(stats["evictions"].as_u64() >= Some(absent), "{stats}");
     assert_eq!(stats["misses_by_cause"]["evicted"], absent);
-    cache.stop().await;
+    true
 }

@@ -33,11 +33,11 @@ pub struct Processed {
     security((), ("bearer" = []))
 )]
 pub async fn process(State(state): State<AppState>) -> Answer<Processed> {
-    let delay = state.delays.process();
-    // Even a timer of zero waits for the next millisecond.
-    if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
-    }
+    let delays = &state.delays;
+    delays
+        .capacity()
+        .work(&state.instance, || delays.process())
+        .await;
     Answer(Processed {
         message: format!("Processed by {}", state.instance.name()),
         service_id: state.instance.id().to_owned(),

@@ -2,13 +2,17 @@
 //! program, run once more.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child as Process, Command, Stdio},
 };
 
 use clap::FromArgMatches;
-use kit::{Error, Listeners, Shutdown, lifecycle::EXIT_WITH_PARENT, testing::eventually};
+use kit::{
+    Error, Listeners, Shutdown,
+    lifecycle::EXIT_WITH_PARENT,
+    testing::{eventually, free_address},
+};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// Names the service that this program is to be.
@@ -94,11 +98,7 @@ pub struct Child {
 impl Child {
     /// Starts a service on free ports.
     pub fn start(role: &'static str, instance: &str, flags: &[&str]) -> Self {
-        let free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            listener.local_addr().expect("bound")
-        };
-        let (public, admin) = (free(), free());
+        let (public, admin) = (free_address(), free_address());
         let mut all = vec![
             "--instance".to_owned(),
             instance.to_owned(),
@@ -202,9 +202,7 @@ pub struct Redis {
 
 impl Redis {
     pub async fn start(folder: &Path) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("bound").port();
-        drop(free);
+        let port = free_address().port();
         let redis = Self {
             port,
             folder: folder.to_owned(),

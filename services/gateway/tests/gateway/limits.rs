@@ -250,11 +250,7 @@ async fn without_redis_each_gateway_limits_alone() {
 
 #[tokio::test]
 async fn a_gateway_starts_without_redis() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = free.local_addr().expect("bound");
-    drop(free);
+    let address = kit::testing::free_address();
     let lab = Lab::start_with(Plan {
         gateways: 2,
         limiter: Some(format!("redis://{address}")),

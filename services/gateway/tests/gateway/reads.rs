@@ -216,6 +216,56 @@ async fn no_old_value_after_an_invalidation() {
 }
 
 #[tokio::test]
+async fn what_must_not_be_stored_is_kept_nowhere_and_shared_with_nobody() {
+    let lab = Lab::start_with(Plan {
+        gateways: 2,
+        ..Plan::default()
+    })
+    .await;
+    let number = AtomicU64::new(0);
+    lab.travel.answers(move |_| {
+        let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+        let body = axum::Json(json!({ "balance": number }));
+        ([("cache-control", "no-store")], body).into_response()
+    });
+    let token = lab.token().await;
+    let headers = [("authorization", token.as_str())];
+    let read = async |gateway: usize| {
+        let path = "/cards/1/balance";
+        let answer = lab.call(gateway, Method::GET, path, &headers, "").await;
+        assert_eq!(answer.status, 200);
+        answer.json()["balance"].as_u64().expect("a number")
+    };
+    // All board one flight, whose answer is for the first alone.
+    let bell = lab.travel.hold();
+    let readers = join_all((0..5).map(|_| read(0)));
+    let ring = async {
+        for count in 1..=5 {
+            eventually("the service is asked", || async {
+                lab.travel.count() >= count
+            })
+            .await;
+            bell.notify_one();
+        }
+    };
+    let (mut numbers, ()) = tokio::join!(readers, ring);
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    for (gateway, expected) in [(0, 6), (1, 7), (0, 8)] {
+        bell.notify_one();
+        assert_eq!(read(gateway).await, expected);
+    }
+    // What comes after may be kept again.
+    lab.travel.answers_json(json!({"balance": 9}));
+    bell.notify_one();
+    for gateway in [0, 1, 0] {
+        assert_eq!(read(gateway).await, 9);
+    }
+    assert_eq!(lab.travel.count(), 9);
+    lab.stop().await;
+}
+
+#[tokio::test]
 async fn pages_are_variants_of_one_key() {
     let lab = Lab::start().await;
     lab.travel

@@ -1,10 +1,11 @@
 //! A Redis that a test may stop.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+use kit::testing::free_address;
 
 pub struct Redis {
     port: u16,
@@ -14,9 +15,7 @@ pub struct Redis {
 
 impl Redis {
     pub fn start(folder: &Path) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("bound").port();
-        drop(free);
+        let port = free_address().port();
         Self::start_at(folder, port)
     }
 

@@ -60,7 +60,13 @@ impl Smtp {
             .port(port)
             .tls(tls)
             .timeout(Some(timeout));
-        if let (Some(user), Some(password)) = (&arguments.smtp_user, &arguments.smtp_password) {
+        if let Some(user) = &arguments.smtp_user {
+            let password = arguments.smtp_password.as_ref().ok_or_else(|| {
+                kit::Error::config(
+                    "RECARGA_SMTP_PASSWORD (--smtp-password)",
+                    "the user needs one",
+                )
+            })?;
             builder = builder.credentials(Credentials::new(user.clone(), password.0.clone()));
         }
         Ok(Self {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use kit::safeguards::Safeguard;
+
 use super::Roster;
 use crate::{
     breaker::Probe,
@@ -84,6 +86,7 @@ impl Roster {
         host.series.failures(reason).inc();
         host.latency.failed(took, None, now, mean, &settings);
         if !was_answered
+            && Safeguard::RetryBudget.is_on()
             && host
                 .breaker
                 .failed(attempt.probe, now, chance, &self.balancing.breaker)

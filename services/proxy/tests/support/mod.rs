@@ -160,12 +160,8 @@ async fn read_head(stream: &mut TcpStream) -> Option<Seen> {
 }
 
 /// A loopback port where nobody listens.
-pub async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
+pub fn nobody() -> SocketAddr {
+    kit::testing::free_address()
 }
 
 /// A forwarder over these addresses, nothing known of any; it tries them in this order.

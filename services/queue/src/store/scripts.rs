@@ -17,10 +17,9 @@ macro_rules! scripts {
         }
 
         impl Scripts {
-            pub fn new() -> Self {
+            fn new(fenced: bool) -> Self {
                 let first = format!(
-                    "local FENCED = {}\nlocal BLOCK_BYTES = {BLOCK_BYTES}\n",
-                    Safeguard::Fencing.is_on()
+                    "local FENCED = {fenced}\nlocal BLOCK_BYTES = {BLOCK_BYTES}\n"
                 );
                 Self {
                     $($name: Script::new(&(first.clone() + concat!(
@@ -34,6 +33,30 @@ macro_rules! scripts {
 }
 
 scripts! { send receive acknowledge extend release bury redrive purge forget drop configure stats redrive_chosen forget_chosen }
+
+/// The scripts, and the same without fencing.
+pub(super) struct Both {
+    fenced: Scripts,
+    unfenced: Scripts,
+}
+
+impl Both {
+    pub fn new() -> Self {
+        Self {
+            fenced: Scripts::new(true),
+            unfenced: Scripts::new(false),
+        }
+    }
+
+    /// Those to use now.
+    pub fn now(&self) -> &Scripts {
+        if Safeguard::Fencing.is_on() {
+            &self.fenced
+        } else {
+            &self.unfenced
+        }
+    }
+}
 
 /// What an answer is worth, and what it can be confirmed with.
 #[derive(Clone, Copy)]

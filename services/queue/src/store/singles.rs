@@ -142,7 +142,7 @@ impl Store {
             if group.is_empty() {
                 break;
             }
-            let (ticket, mut call) = self.call(&self.scripts.acknowledge, lead.queue());
+            let (ticket, mut call) = self.call(&self.scripts.now().acknowledge, lead.queue());
             add(&mut call, group.iter().map(|one| &one.what));
             match self.answer(ticket, &call).await {
                 Ok(mut reply) => {

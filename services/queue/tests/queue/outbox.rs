@@ -135,10 +135,7 @@ async fn an_event_follows_its_commit_closely(pool: PgPool) {
 #[sqlx::test(migrations = "../../migrations")]
 async fn events_wait_for_a_queue_that_is_away(pool: PgPool) {
     // A port that is free now and the queue's later.
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = kit::testing::free_address();
     let relaying = relay_to("worker-1", &pool, address).await;
     submit(&pool, 300).await;
     relaying.relay.wake();

@@ -314,10 +314,7 @@ async fn metrics_show_every_queue() {
 #[tokio::test]
 async fn without_redis_the_answer_is_a_fast_503() {
     // A port that nobody listens on.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = kit::testing::free_address();
     let queue = start_on(&format!("redis://{closed}")).await;
     kit::testing::eventually("the check fails", async || {
         queue

@@ -1,6 +1,6 @@
 //! `GET /cards/{id}/balance`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use kit::{extract::Id, problem::ProblemBody};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
             example = json!({"card_id": 1, "balance": 24_550, "status": "active"})),
         (status = 404, description = "No such card", body = ProblemBody, content_type = "application/problem+json"),
         Always, SignedIn))]
-pub async fn balance(State(app): State<App>, id: Id) -> Result<Json<CardStatus>, Error> {
+pub async fn balance(State(app): State<App>, id: Id) -> Result<Response, Error> {
     let card = app.store.card(id.into()).await?;
-    card.map(Json).ok_or(Error::CardNotFound)
+    Ok(card.ok_or(Error::CardNotFound)?.respond(Json))
 }

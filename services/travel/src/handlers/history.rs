@@ -1,6 +1,6 @@
 //! `GET /cards/{id}/history`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use kit::{
     extract::{Id, Query},
     problem::ProblemBody,
@@ -43,22 +43,24 @@ pub async fn history(
     State(app): State<App>,
     id: Id,
     Query(query): Query<PageQuery>,
-) -> Result<Json<History>, Error> {
+) -> Result<Response, Error> {
     let page = query.page::<HistoryCursor>()?;
     let card_id = CardId::from(id);
-    let mut data = app
+    let read = app
         .store
         .card_history(card_id, &page)
         .await?
         .ok_or(Error::CardNotFound)?;
-    let next_cursor = page.cut(&mut data, |last| HistoryCursor {
-        at: last.occurred_at,
-        kind: last.kind,
-        id: last.id,
-    });
-    Ok(Json(History {
-        card_id,
-        data,
-        next_cursor,
+    Ok(read.respond(|mut data| {
+        let next_cursor = page.cut(&mut data, |last| HistoryCursor {
+            at: last.occurred_at,
+            kind: last.kind,
+            id: last.id,
+        });
+        Json(History {
+            card_id,
+            data,
+            next_cursor,
+        })
     }))
 }

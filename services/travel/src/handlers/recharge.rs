@@ -5,9 +5,11 @@ use http::{StatusCode, header};
 use kit::{
     extract::{Caller, Id, IdempotencyKey, Json},
     problem::ProblemBody,
+    safeguards::Safeguard,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sqlx::PgConnection;
 
 use crate::{
     App,
@@ -15,9 +17,9 @@ use crate::{
     group::{self, Grouped},
     keys,
     responses::{Always, SignedIn, WithBody},
-    store::{CardRecharge, CardWrite},
+    store::{CardRecharge, CardWrite, Claim, Written},
     values::{CardId, RechargeAmount, RechargePointId, optional_point},
-    write::{Write, read_reply, unknown_outcome},
+    write::{self, Single, Write, read_reply, unknown_outcome},
 };
 
 /// A recharge that is asked for.
@@ -68,6 +70,18 @@ impl Write for RechargeRequest {
     }
 }
 
+/// Without the stored function, to compare it with.
+impl Single for RechargeRequest {
+    async fn call(
+        &self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+    ) -> Result<Written, sqlx::Error> {
+        let point = self.recharge_point_id;
+        Written::chatty_recharge(connection, claim, self.card_id, self.amount, point).await
+    }
+}
+
 impl Grouped for RechargeRequest {
     fn card_write(&self) -> CardWrite {
         CardWrite::Recharge {
@@ -101,7 +115,11 @@ pub async fn recharge(
     key: IdempotencyKey,
     Json(request): Json<RechargeRequest>,
 ) -> Result<Response, Error> {
-    let answer = group::execute(&app, &caller, key, request).await?;
+    let answer = if Safeguard::SingleCall.is_on() {
+        group::execute(&app, &caller, key, request).await?
+    } else {
+        write::execute(&app, &caller, key, request).await?
+    };
     Ok(answer.respond(|recharge| {
         let location = format!("/recharges/{}", recharge.recharge_id);
         (

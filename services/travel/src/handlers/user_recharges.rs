@@ -1,6 +1,6 @@
 //! `GET /users/{id}/recharges`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use kit::{
     extract::{Id, Query},
     problem::ProblemBody,
@@ -40,21 +40,23 @@ pub async fn user_recharges(
     State(app): State<App>,
     id: Id,
     Query(query): Query<PageQuery>,
-) -> Result<Json<UserRecharges>, Error> {
+) -> Result<Response, Error> {
     let page = query.page::<RechargeCursor>()?;
     let user_id = UserId::from(id);
-    let mut data = app
+    let read = app
         .store
         .user_recharges(user_id, &page)
         .await?
         .ok_or(Error::UserNotFound)?;
-    let next_cursor = page.cut(&mut data, |last| RechargeCursor {
-        at: last.created_at,
-        id: last.recharge_id.0,
-    });
-    Ok(Json(UserRecharges {
-        user_id,
-        data,
-        next_cursor,
+    Ok(read.respond(|mut data| {
+        let next_cursor = page.cut(&mut data, |last| RechargeCursor {
+            at: last.created_at,
+            id: last.recharge_id.0,
+        });
+        Json(UserRecharges {
+            user_id,
+            data,
+            next_cursor,
+        })
     }))
 }

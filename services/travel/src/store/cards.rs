@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 use kit::timing::timed;
 use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, Row};
 
-use super::Store;
+use super::{Store, register::Read};
 use crate::{
+    keys,
     page::{HistoryCursor, Kind, Page, RechargeCursor, latest},
     values::{CardId, Pesos, RechargeId, RechargePointId, RouteId, StationId, UserId},
 };
@@ -76,12 +78,20 @@ pub struct CardRecharge {
 }
 
 impl Store {
-    pub async fn card(&self, card: CardId) -> Result<Option<CardStatus>, sqlx::Error> {
+    /// None when there is no such card.
+    pub async fn card(&self, card: CardId) -> Result<Option<Read<CardStatus>>, sqlx::Error> {
         let mut connection = self.connection().await?;
-        let query =
-            sqlx::query_as("select id as card_id, balance, status from travel.cards where id = $1")
-                .bind(card);
-        timed("pg", query.fetch_optional(&mut *connection)).await
+        let query = sqlx::query("select * from travel.read_balance($1, $2)")
+            .bind(keys::balance(card))
+            .bind(card);
+        let row = timed("pg", query.fetch_one(&mut *connection)).await?;
+        if row.try_get::<Option<i64>, _>("card_id")?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Read {
+            value: CardStatus::from_row(&row)?,
+            registered: row.try_get("registered")?,
+        }))
     }
 
     /// Newest first; none when there is no such card.
@@ -89,23 +99,17 @@ impl Store {
         &self,
         card: CardId,
         page: &Page<HistoryCursor>,
-    ) -> Result<Option<Vec<Movement>>, sqlx::Error> {
+    ) -> Result<Option<Read<Vec<Movement>>>, sqlx::Error> {
         let mut connection = self.connection().await?;
-        let query = sqlx::query_as("select * from travel.card_history($1, $2, $3, $4, $5)")
+        let query = sqlx::query("select * from travel.read_history($1, $2, $3, $4, $5, $6)")
+            .bind(keys::history(card))
             .bind(card)
             .bind(i32::try_from(page.fetch()).unwrap_or(i32::MAX))
             .bind(page.after.map(|last| last.at))
             .bind(page.after.map(|last| last.kind.as_str()))
             .bind(page.after.map(|last| last.id));
         let rows = timed("pg", query.fetch_all(&mut *connection)).await?;
-        if rows.is_empty() {
-            let known =
-                sqlx::query_scalar("select exists (select from travel.cards where id = $1)")
-                    .bind(card);
-            let known: bool = timed("pg", known.fetch_one(&mut *connection)).await?;
-            return Ok(known.then_some(rows));
-        }
-        Ok(Some(rows))
+        Read::list(&rows, "id")
     }
 
     /// Newest first; none when there is no such user.
@@ -113,31 +117,21 @@ impl Store {
         &self,
         user: UserId,
         page: &Page<RechargeCursor>,
-    ) -> Result<Option<Vec<UserRecharge>>, sqlx::Error> {
+    ) -> Result<Option<Read<Vec<UserRecharge>>>, sqlx::Error> {
         // A first page starts behind everything: comparing with a null would cost the index.
         let after = page.after.unwrap_or(RechargeCursor {
             at: latest(),
             id: i64::MAX,
         });
         let mut connection = self.connection().await?;
-        let query = sqlx::query_as(
-            "select id as recharge_id, card_id, amount, balance_after as balance, recharge_point_id, created_at
-             from travel.recharges where user_id = $1 and (created_at, id) < ($2, $3)
-             order by created_at desc, id desc limit $4",
-        )
-        .bind(user)
-        .bind(after.at)
-        .bind(after.id)
-        .bind(page.fetch());
+        let query = sqlx::query("select * from travel.read_user_recharges($1, $2, $3, $4, $5)")
+            .bind(keys::user_recharges(user))
+            .bind(user)
+            .bind(page.fetch())
+            .bind(after.at)
+            .bind(after.id);
         let rows = timed("pg", query.fetch_all(&mut *connection)).await?;
-        if rows.is_empty() {
-            let known =
-                sqlx::query_scalar("select exists (select from travel.users where id = $1)")
-                    .bind(user);
-            let known: bool = timed("pg", known.fetch_one(&mut *connection)).await?;
-            return Ok(known.then_some(rows));
-        }
-        Ok(Some(rows))
+        Read::list(&rows, "recharge_id")
     }
 
     pub async fn recharge(

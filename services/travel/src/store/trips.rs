@@ -57,25 +57,25 @@ impl Store {
     }
 
     pub async fn trips_total(&self) -> Result<i64, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_scalar("select travel.trips_total()");
         timed("pg", query.fetch_one(&mut *connection)).await
     }
 
     pub async fn trips_by_locality(&self) -> Result<Vec<LocalityTrips>, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_as("select * from travel.trips_by_locality()");
         timed("pg", query.fetch_all(&mut *connection)).await
     }
 
     pub async fn revenue_total(&self) -> Result<Pesos, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_scalar("select travel.revenue_total()");
         timed("pg", query.fetch_one(&mut *connection)).await
     }
 
     pub async fn revenue_by_locality(&self) -> Result<Vec<LocalityRevenue>, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_as("select * from travel.revenue_by_locality()");
         timed("pg", query.fetch_all(&mut *connection)).await
     }

@@ -28,14 +28,14 @@ pub struct Credentials {
 
 impl Store {
     pub async fn users_count(&self) -> Result<i64, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_scalar("select count(*) from travel.users");
         timed("pg", query.fetch_one(&mut *connection)).await
     }
 
     /// Those seen within the last `days`.
     pub async fn active_users_count(&self, days: i32) -> Result<i64, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_scalar(
             "select count(*) from travel.users where last_active_at > now() - make_interval(days => $1)",
         )
@@ -44,7 +44,7 @@ impl Store {
     }
 
     pub async fn latest_user(&self) -> Result<Option<LatestUser>, sqlx::Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.connection_for_sums().await?;
         let query = sqlx::query_as(
             "select id as user_id, username, full_name, created_at from travel.users
              order by created_at desc, id desc limit 1",

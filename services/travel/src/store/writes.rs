@@ -1,8 +1,9 @@
 //! The calls of the stored functions that write: each is one transaction.
 
 use serde_json::value::RawValue;
-use sqlx::{PgConnection, types::Json};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 
+use super::register::{Registered, registered};
 use crate::values::{CardId, RechargeAmount, RechargePointId, RouteId, StationId, TripId};
 
 /// What makes a repeated write recognisable.
@@ -22,6 +23,9 @@ pub struct Written {
     pub outcome: String,
     pub reply: Json<Box<RawValue>>,
     pub replayed: bool,
+    /// Which keys caches may hold, for those writes that look.
+    #[sqlx(skip)]
+    pub registered: Registered,
 }
 
 /// What a card is used for, in groups.
@@ -77,35 +81,50 @@ impl Written {
         claim: &Claim,
         write: CardWrite,
     ) -> Result<Self, sqlx::Error> {
-        let query = match write {
+        match write {
             CardWrite::Recharge {
                 card,
                 amount,
                 point,
-            } => sqlx::query_as(
-                "select outcome, reply, replayed from travel.recharge($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(&claim.caller)
-            .bind(&claim.key)
-            .bind(&claim.body_hash[..])
-            .bind(card)
-            .bind(amount.pesos())
-            .bind(point),
+            } => {
+                let row = sqlx::query(
+                    "select w.outcome, w.reply, w.replayed, k.keys, k.versions
+                     from travel.recharge($1, $2, $3, $4, $5, $6) w
+                     cross join lateral travel.registered_keys(
+                         travel.recharge_keys($4, (w.reply->>'user_id')::bigint),
+                         array[(w.reply->>'user_id')::bigint]) k",
+                )
+                .bind(&claim.caller)
+                .bind(&claim.key)
+                .bind(&claim.body_hash[..])
+                .bind(card)
+                .bind(amount.pesos())
+                .bind(point)
+                .fetch_one(connection)
+                .await?;
+                Ok(Self {
+                    registered: registered(row.try_get("keys")?, row.try_get("versions")?),
+                    ..Self::from_row(&row)?
+                })
+            }
             CardWrite::Board {
                 card,
                 route,
                 station,
-            } => sqlx::query_as(
-                "select outcome, reply, replayed from travel.board($1, $2, $3, $4, $5, $6)",
-            )
-            .bind(&claim.caller)
-            .bind(&claim.key)
-            .bind(&claim.body_hash[..])
-            .bind(card)
-            .bind(route)
-            .bind(station),
-        };
-        query.fetch_one(connection).await
+            } => {
+                sqlx::query_as(
+                    "select outcome, reply, replayed from travel.board($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(&claim.caller)
+                .bind(&claim.key)
+                .bind(&claim.body_hash[..])
+                .bind(card)
+                .bind(route)
+                .bind(station)
+                .fetch_one(connection)
+                .await
+            }
+        }
     }
 
     async fn recharges(
@@ -127,8 +146,21 @@ impl Written {
                 points.push(point.map(|point| point.0));
             }
         }
-        sqlx::query_as(
-            "select outcome, reply, replayed from travel.recharge_many($1, $2, $3, $4, $5, $6, $7)",
+        // The register is looked at once for all of them, and told with the first.
+        let rows = sqlx::query(
+            "with written as materialized (
+                 select w.outcome, w.reply, w.replayed, w.n
+                 from travel.recharge_many($1, $2, $3, $4, $5, $6, $7) with ordinality w (outcome, reply, replayed, n)
+             ), created as (
+                 select distinct (w.reply->>'card_id')::bigint as card, (w.reply->>'user_id')::bigint as owner
+                 from written w where w.outcome = 'created' and not w.replayed
+             ), found as materialized (
+                 select k.keys, k.versions from travel.registered_keys(
+                     array(select unnest(travel.recharge_keys(c.card, c.owner)) from created c),
+                     array(select distinct c.owner from created c)) k
+             )
+             select w.outcome, w.reply, w.replayed, f.keys, f.versions
+             from written w left join found f on w.n = 1 order by w.n",
         )
         .bind(claims.callers)
         .bind(claims.keys)
@@ -138,7 +170,18 @@ impl Written {
         .bind(points)
         .bind(wait)
         .fetch_all(connection)
-        .await
+        .await?;
+        let found = match rows.first() {
+            Some(first) => registered(first.try_get("keys")?, first.try_get("versions")?),
+            None => None,
+        };
+        let written = |row: &PgRow| {
+            Ok(Self {
+                registered: found.clone(),
+                ..Self::from_row(row)?
+            })
+        };
+        rows.iter().map(written).collect()
     }
 
     async fn boardings(

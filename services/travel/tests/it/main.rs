@@ -8,6 +8,7 @@ mod keys;
 mod login;
 mod outages;
 mod recharges;
+mod register;
 mod stations;
 mod support;
 mod trips;

@@ -3,18 +3,15 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use kit::testing::eventually;
+use kit::testing::{eventually, free_address};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::net::TcpListener;
 
 use crate::support::{Cache, Lab, Setup, city};
 
 #[tokio::test]
 async fn without_a_database_every_call_is_refused_fast() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = free.local_addr().expect("bound");
-    drop(free);
+    let address = free_address();
     let pool = PgPoolOptions::new()
         .acquire_timeout(Duration::from_secs(2))
         .connect_lazy(&format!("postgres://nobody@{address}/nothing"))
@@ -98,6 +95,9 @@ async fn a_write_whose_caller_gave_up_is_finished(pool: PgPool) {
         "{:?}",
         started.elapsed()
     );
+    for path in ["/cards/1/balance", "/cards/1/history", "/users/1/recharges"] {
+        assert_eq!(lab.get(path).await.status, 200);
+    }
     assert!(lab.cache.take().is_empty());
     holder.commit().await.expect("released");
 
@@ -166,15 +166,16 @@ async fn a_lost_connection_is_a_refusal_that_can_be_repeated(pool: PgPool) {
 #[sqlx::test(migrations = "../../migrations")]
 async fn without_the_cache_service_writes_go_on(pool: PgPool) {
     city(&pool).await;
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = free.local_addr().expect("bound");
-    drop(free);
+    let address = free_address();
     let lab = Lab::with(Setup {
         pool,
         cache: Some(address),
         now: None,
     })
     .await;
+    for path in ["/cards/1/balance", "/cards/1/history", "/users/1/recharges"] {
+        assert_eq!(lab.get(path).await.status, 200);
+    }
     let started = Instant::now();
     let answer = lab
         .post("/recharges", json!({"card_id": 1, "amount": 1_000}))

@@ -9,6 +9,9 @@ use crate::support::Lab;
 #[sqlx::test(migrations = "../../migrations")]
 async fn a_recharge_is_booked_and_announced(pool: PgPool) {
     let lab = Lab::start(pool).await;
+    for path in ["/cards/1/balance", "/cards/1/history", "/users/1/recharges"] {
+        assert_eq!(lab.get(path).await.status, 200);
+    }
     let answer = lab
         .post(
             "/recharges",

@@ -31,6 +31,21 @@ impl Lab {
 
     /// One that reaches the queue through something else.
     pub fn worker_through(&self, queue: SocketAddr, name: &str, seconds: &str) -> Process {
+        self.start(queue, name, seconds, ["0.6", "0.1"])
+    }
+
+    /// One that no slow machine makes give up what it has begun.
+    pub fn patient_worker(&self, name: &str, seconds: &str) -> Process {
+        self.start(self.queue.public, name, seconds, ["30", "30"])
+    }
+
+    fn start(
+        &self,
+        queue: SocketAddr,
+        name: &str,
+        seconds: &str,
+        [visibility, finish]: [&str; 2],
+    ) -> Process {
         let queue = queue.to_string();
         let flags = [
             "--database-url",
@@ -40,11 +55,11 @@ impl Lab {
             "--task-seconds",
             seconds,
             "--visibility-seconds",
-            "0.6",
+            visibility,
             "--attempts",
             "2",
             "--finish-seconds",
-            "0.1",
+            finish,
         ];
         Process::start(name, &flags, worker::run)
     }

@@ -230,7 +230,8 @@ async fn a_task_shows_how_far_it_is(pool: PgPool) {
 #[sqlx::test(migrations = "../../migrations")]
 async fn a_worker_that_stops_finishes_what_takes_but_a_moment(pool: PgPool) {
     let lab = lab(&pool).await;
-    let (worker, other) = (lab.worker("worker-1", "0.05"), lab.worker("worker-2", "0"));
+    let worker = lab.patient_worker("worker-1", "0.05");
+    let other = lab.patient_worker("worker-2", "0");
     let id = lab.submit(&worker, json!(1)).await;
     eventually("it is taken", async || {
         lab.get(&other, &format!("/task/{id}")).await.1["attempts"] == 1

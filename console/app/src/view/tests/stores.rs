@@ -16,52 +16,9 @@ fn at(state: State, view: View) -> State {
     state
 }
 
-fn check_all(name: &str, state: fn() -> State) {
-    for view in VIEWS {
-        check(&format!("{}_{name}", view.name()), &at(state(), view));
-    }
-}
-
-#[test]
-fn stores_of_a_busy_lab() {
-    check_all("busy", stocked);
-}
-
-#[test]
-fn stores_of_a_degraded_lab() {
-    check_all("degraded", troubled);
-}
-
-#[test]
-fn stores_of_a_lab_that_is_gone() {
-    check_all("disconnected", lost);
-}
-
-#[test]
-fn stores_of_a_lab_of_which_nothing_is_known() {
-    check_all("empty", State::default);
-}
-
 #[test]
 fn the_overview_tells_of_outbox_groups_and_of_the_queues_store() {
     check("overview_stocked", &stocked());
-}
-
-#[test]
-fn stores_in_ascii_and_without_colour() {
-    for view in VIEWS {
-        let state = at(troubled(), view);
-        let plain = Look::new(Scheme::Dark, Depth::Indexed, true);
-        let screen = text(&buffer(&state, &plain, 120, 40));
-        assert!(screen.is_ascii(), "{screen}");
-        insta::assert_snapshot!(format!("{}_ascii_120x40", view.name()), screen);
-        let grey = Look::new(Scheme::Dark, Depth::Monochrome, false);
-        let cells = buffer(&state, &grey, 120, 40);
-        for cell in &cells.content {
-            assert_eq!(cell.fg, ratatui::style::Color::Reset);
-        }
-        insta::assert_snapshot!(format!("{}_monochrome_120x40", view.name()), text(&cells));
-    }
 }
 
 #[test]

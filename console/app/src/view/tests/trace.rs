@@ -49,11 +49,6 @@ fn fired() -> State {
 }
 
 #[test]
-fn traffic_that_runs() {
-    check("traffic", &on(View::Traffic, trafficked()));
-}
-
-#[test]
 fn traffic_that_could() {
     check("traffic_off", &on(View::Traffic, starting()));
     let mut state = on(View::Traffic, starting());
@@ -64,7 +59,7 @@ fn traffic_that_could() {
 
 #[test]
 fn the_plan_is_always_in_sight() {
-    for (width, height) in [(40, 12), (60, 20), (80, 24), (120, 40), (200, 60)] {
+    for (width, height) in super::matrix::SIZES {
         for panel in View::Traffic.panels() {
             let mut state = trafficked();
             state.focus_on(*panel);
@@ -74,14 +69,6 @@ fn the_plan_is_always_in_sight() {
             }
         }
     }
-}
-
-#[test]
-fn lines_of_all_tiers() {
-    check("logs", &on(View::Logs, told()));
-    check("logs_degraded", &on(View::Logs, degraded()));
-    let screen = text(&buffer(&on(View::Logs, State::default()), &look(), 80, 24));
-    insta::assert_snapshot!("logs_empty_80x24", screen);
 }
 
 #[test]
@@ -138,9 +125,7 @@ fn a_long_line_is_wrapped_or_cut_but_never_lost() {
 }
 
 #[test]
-fn sampled_requests() {
-    check("requests", &on(View::Requests, sampled()));
-    check("requests_none", &on(View::Requests, disconnected()));
+fn samples_that_are_not_fresh_are_said_to_be_so() {
     let mut state = on(View::Requests, sampled());
     state.apply(Update::Detail {
         topic: crate::state::details::Topic::Requests,
@@ -172,30 +157,10 @@ fn a_call_is_completed() {
 }
 
 #[test]
-fn plain_ascii_and_no_colour_say_the_same() {
-    let ascii = Look::new(Scheme::Dark, Depth::Indexed, true);
-    let mono = Look::new(Scheme::Dark, Depth::Monochrome, false);
-    let mut paused = on(View::Logs, told());
-    paused.logs.seek_error(Direction::Earlier);
-    for (name, state) in [
-        ("traffic", on(View::Traffic, trafficked())),
-        ("logs", paused),
-        ("requests", fired()),
-    ] {
-        let screen = text(&buffer(&state, &ascii, 80, 24));
-        assert!(screen.is_ascii(), "{screen}");
-        assert!(
-            !screen.contains('?') || screen.contains("? help"),
-            "{screen}"
-        );
-        insta::assert_snapshot!(format!("{name}_ascii_80x24"), screen);
-        let screen = buffer(&state, &mono, 80, 24);
-        for cell in &screen.content {
-            assert_eq!(cell.fg, ratatui::style::Color::Reset);
-            assert_eq!(cell.bg, ratatui::style::Color::Reset);
-        }
-        insta::assert_snapshot!(format!("{name}_mono_80x24"), text(&screen));
-    }
+fn at_the_error_before() {
+    let mut state = on(View::Logs, told());
+    state.logs.seek_error(Direction::Earlier);
+    check("logs_error", &state);
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 mod load;
 mod pgbench;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use host::{Events, Scratch};
@@ -83,26 +83,33 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
         * contenders.len() as u64
         * u64::from(method.rounds());
     let mut rounds: Vec<Vec<(Outcome, Option<f64>)>> = vec![Vec::new(); contenders.len()];
-    for round in 0..method.rounds() as usize {
+    let turns = turns(method.duration());
+    for round in 0..method.rounds() {
         tell(format_args!(
             "durable recharges: round {} of {} (about {seconds} s in all)",
             round + 1,
             method.rounds()
         ));
         let mut outcomes = vec![None; contenders.len()];
-        // Who comes first differs from round to round, so that nobody has the cold machine always.
-        for index in (0..contenders.len()).map(|index| (index + round) % contenders.len()) {
-            let plan = Plan {
-                clients: contenders[index].clients,
-                cards: if contenders[index].hot {
-                    1
-                } else {
-                    stage.cards
-                },
-                warm_up: method.warm_up(),
-                duration: method.duration(),
-            };
-            outcomes[index] = Some(stage.measure(contenders[index].way, plan).await?);
+        for turn in 0..turns {
+            // Who comes first differs from turn to turn, so that nobody has the cold machine always.
+            let first = (round * turns + turn) as usize;
+            for index in (0..contenders.len()).map(|index| (index + first) % contenders.len()) {
+                let plan = Plan {
+                    clients: contenders[index].clients,
+                    cards: if contenders[index].hot {
+                        1
+                    } else {
+                        stage.cards
+                    },
+                    warm_up: method.warm_up() / turns,
+                    duration: method.duration() / turns,
+                };
+                let outcome = stage.measure(contenders[index].way, plan).await?;
+                outcomes[index]
+                    .get_or_insert_with(Outcome::default)
+                    .add(outcome);
+            }
         }
         let base = contenders
             .iter()
@@ -123,7 +130,7 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
         .zip(&rounds)
         .map(|(contender, rounds)| line(*contender, rounds))
         .collect();
-    let mut notes = notes(&lines, arguments.reference.into());
+    let mut notes = notes(&contenders, &rounds, arguments.reference.into());
     if missing {
         notes.push(
             "pgbench was not found beside the server's programs nor in PATH: the ratios are missing."
@@ -138,6 +145,11 @@ pub async fn run(arguments: &Durable) -> Result<u8> {
     }
     .publish(method.json, method.output.as_deref())?;
     Ok(exit::SUCCESS)
+}
+
+/// In how many pieces each is measured in a round, of a second or so: a disk that is slow for a while is slow for all.
+fn turns(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(1).clamp(1, 10)
 }
 
 fn contenders(arguments: &Durable, pgbench: bool) -> Vec<Contender> {
@@ -213,44 +225,56 @@ fn table(lines: &[Line]) -> Table {
     }
 }
 
-fn notes(lines: &[Line], reference: usize) -> Vec<String> {
+fn notes(
+    contenders: &[Contender],
+    rounds: &[Vec<(Outcome, Option<f64>)>],
+    reference: usize,
+) -> Vec<String> {
     let find = |way: Way, clients: usize, hot: bool| {
-        let name = way.to_string();
-        lines
-            .iter()
-            .find(|line| line.way == name && line.clients == clients && line.hot == hot)
+        let wanted = Contender { way, clients, hot };
+        let place = contenders.iter().position(|one| *one == wanted)?;
+        Some(&rounds[place])
     };
     let mut notes = vec![
-        "Every way claims a new idempotency key, recharges, and writes ledger, event and reply. The service commits what waits together; one call per request is the same service with groups of one on 16 connections. Its outbox has no queue to go to meanwhile. `of pgbench` is the rate beside pgbench's, on all cards, in the same round.".to_owned(),
+        "Every way claims a new idempotency key, recharges, and writes ledger, event and reply. The service commits what waits together; one call per request is the same service with groups of one on 16 connections. Its outbox has no queue to go to meanwhile. `of pgbench` is the rate beside pgbench's, on all cards, in the same round; the figures below are medians over the rounds, too.".to_owned(),
     ];
-    let mut compare =
-        |what: &str, one: Option<&Line>, other: Option<&Line>, figure: fn(&Line) -> f64| {
-            if let (Some(one), Some(other)) = (one, other) {
-                notes.push(format!(
-                    "{what}: {:.2}",
-                    figure(one) / figure(other).max(0.001)
-                ));
-            }
+    let mut compare = |what: &str,
+                       one: (Way, usize, bool),
+                       other: (Way, usize, bool),
+                       figure: fn(&Outcome) -> f64| {
+        let (Some(ones), Some(others)) =
+            (find(one.0, one.1, one.2), find(other.0, other.1, other.2))
+        else {
+            return;
         };
+        let ratios = ones
+            .iter()
+            .zip(others)
+            .map(|((one, _), (other, _))| figure(one) / figure(other).max(0.001));
+        if let Some(ratio) = median(ratios) {
+            notes.push(format!("{what}: {ratio:.2}"));
+        }
+    };
     compare(
         "one client's p50, service to stored function",
-        find(Way::Service, 1, false),
-        find(Way::Function, 1, false),
-        |line| line.p50_us,
+        (Way::Service, 1, false),
+        (Way::Function, 1, false),
+        |outcome| outcome.percentile(0.5),
     );
     compare(
         &format!("p99 at {reference} clients, service to one call per request"),
-        find(Way::Service, reference, false),
-        find(Way::OneCall, reference, false),
-        |line| line.p99_us,
+        (Way::Service, reference, false),
+        (Way::OneCall, reference, false),
+        |outcome| outcome.percentile(0.99),
     );
     compare(
         "rate on one hot card, service to one call per request",
-        find(Way::Service, reference, true),
-        find(Way::OneCall, reference, true),
-        |line| line.rate,
+        (Way::Service, reference, true),
+        (Way::OneCall, reference, true),
+        rate,
     );
-    for line in lines {
+    for (contender, rounds) in contenders.iter().zip(rounds) {
+        let line = line(*contender, rounds);
         if let Some(error) = &line.first_error {
             notes.push(format!(
                 "{}, {} clients: {} errors, the first: {error}",
@@ -460,13 +484,25 @@ mod tests {
                 .map(|round| (outcome(good * round, latency), Some(good as f64 / 10_000.0)))
                 .to_vec()
         };
-        let lines = [
-            line(contender(Way::Pgbench, false), &rounds(10_000, 8_000)),
-            line(contender(Way::Service, false), &rounds(20_000, 4_000)),
-            line(contender(Way::OneCall, false), &rounds(5_000, 16_000)),
-            line(contender(Way::Service, true), &rounds(18_000, 4_500)),
-            line(contender(Way::OneCall, true), &rounds(2_000, 40_000)),
+        let contenders = [
+            contender(Way::Pgbench, false),
+            contender(Way::Service, false),
+            contender(Way::OneCall, false),
+            contender(Way::Service, true),
+            contender(Way::OneCall, true),
         ];
+        let rounds = [
+            rounds(10_000, 8_000),
+            rounds(20_000, 4_000),
+            rounds(5_000, 16_000),
+            rounds(18_000, 4_500),
+            rounds(2_000, 40_000),
+        ];
+        let lines: Vec<_> = contenders
+            .iter()
+            .zip(&rounds)
+            .map(|(contender, rounds)| line(*contender, rounds))
+            .collect();
         let expected = "\
 Durable recharges: fsync on, each answered when its commit is on disk
 way                                          clients  recharges/s  of pgbench  p50 ms  p99 ms  errors
@@ -478,7 +514,7 @@ service, one call per request, one hot card       64        2,000        0.20   
 ";
         assert_eq!(table(&lines).text(), expected);
         assert_eq!(
-            notes(&lines, 64)[1..],
+            notes(&contenders, &rounds, 64)[1..],
             [
                 "p99 at 64 clients, service to one call per request: 0.25",
                 "rate on one hot card, service to one call per request: 9.00"

@@ -295,9 +295,7 @@ mod tests {
             at_a_time: None,
         };
         let server = tokio::spawn(stub.serve(listener));
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let nowhere = gone.local_addr().unwrap();
-        drop(gone);
+        let nowhere = kit::testing::free_address();
         let contender = |target| Contender {
             target,
             request: Request::get(target, "/5", &[]).unwrap(),

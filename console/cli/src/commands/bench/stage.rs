@@ -194,7 +194,9 @@ impl Bench {
 
 /// Whether `serve balancer` has this flag.
 pub fn balancer_takes(flag: &str) -> bool {
-    let command = Arguments::command();
+    let mut command = Arguments::command();
+    // Subcommands are described when they are asked for.
+    command.build();
     command
         .find_subcommand("serve")
         .and_then(|serve| serve.find_subcommand("balancer"))

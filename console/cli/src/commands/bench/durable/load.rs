@@ -57,8 +57,10 @@ impl Outcome {
         sorted.get(at).copied().map_or(0.0, f64::from)
     }
 
-    fn add(&mut self, other: Self) {
+    /// Together with what came of another piece of time, or of another client.
+    pub fn add(&mut self, other: Self) {
         self.good += other.good;
+        self.seconds += other.seconds;
         self.latencies.extend(other.latencies);
         self.errors += other.errors;
         self.first_error = self.first_error.take().or(other.first_error);
@@ -141,6 +143,7 @@ async fn together(mut clients: JoinSet<Result<Outcome>>, plan: Plan) -> Result<O
         ..Outcome::default()
     };
     while let Some(outcome) = clients.join_next().await {
+        // Clients have no seconds of their own.
         all.add(outcome.context("a client broke down")??);
     }
     Ok(all)

@@ -13,13 +13,7 @@ use super::load::{AMOUNT, Outcome, Plan};
 
 /// The one that came with the server, or any.
 pub fn find() -> Option<PathBuf> {
-    let server = host::find::postgres().found()?.programs.join("postgres");
-    // A link in PATH leads to where the others are.
-    let server = fs::canonicalize(&server).unwrap_or(server);
-    let beside = server.with_file_name("pgbench");
-    Some(beside)
-        .filter(|program| program.is_file())
-        .or_else(|| super::super::process::find("pgbench"))
+    host::find::postgres().found()?.program("pgbench")
 }
 
 /// Runs it in this folder and blocks until it is done. Its first seconds are left out like everybody's.
