@@ -1,6 +1,7 @@
 //! The queue's part of a Redis: every key as Redis itself packs it, all at one moment.
 
-use redis::{Client, aio::MultiplexedConnection};
+use kit::{messaging::TAG, redis::Servers};
+use redis::aio::MultiplexedConnection;
 
 use crate::error::{Error, Result};
 
@@ -33,16 +34,20 @@ pub struct Packed {
 
 /// What is there of the queue.
 pub async fn pack(url: &str) -> Result<Vec<Packed>> {
-    let mut connection = connect(url).await?;
+    let Place {
+        mut connection,
+        prefix,
+    } = connect(url).await?;
     let flat: Vec<Vec<u8>> = redis::cmd("EVAL")
         .arg(PACK)
         .arg(0)
-        .arg(PREFIX)
+        .arg(&prefix)
         .query_async(&mut connection)
         .await
         .map_err(Error::redis("reading the queue"))?;
     let packed = flat.chunks_exact(3).map(|item| Packed {
-        key: item[0].clone(),
+        // As one server alone would call it: it may come back to another kind of place.
+        key: [PREFIX.as_bytes(), &item[0][prefix.len()..]].concat(),
         left: std::str::from_utf8(&item[1])
             .ok()
             .and_then(|left| left.parse().ok())
@@ -54,29 +59,30 @@ pub async fn pack(url: &str) -> Result<Vec<Packed>> {
 
 /// How many keys of a queue there are.
 pub async fn count(url: &str) -> Result<u64> {
+    let mut place = connect(url).await?;
     redis::cmd("EVAL")
         .arg(COUNT)
         .arg(0)
-        .arg(PREFIX)
-        .query_async(&mut connect(url).await?)
+        .arg(&place.prefix)
+        .query_async(&mut place.connection)
         .await
         .map_err(Error::redis("looking for a queue"))
 }
 
 /// Puts them back. After a failure none of them is there.
 pub async fn unpack(url: &str, packed: &[Packed]) -> Result<()> {
-    let mut connection = connect(url).await?;
+    let mut place = connect(url).await?;
     for batch in packed.chunks(BATCH) {
         let mut pipe = redis::pipe();
         for item in batch {
             pipe.cmd("RESTORE")
-                .arg(&item.key)
+                .arg(place.name(item))
                 .arg(item.left.max(0))
                 .arg(&item.value)
                 .ignore();
         }
-        if let Err(error) = pipe.query_async::<()>(&mut connection).await {
-            remove(&mut connection, packed).await;
+        if let Err(error) = pipe.query_async::<()>(&mut place.connection).await {
+            remove(&mut place, packed).await;
             if error.to_string().contains("payload version") {
                 return Err(Error::Refused(format!(
                     "this Redis is older than the one whose queue was backed up ({error}): use one as new as that"
@@ -90,26 +96,48 @@ pub async fn unpack(url: &str, packed: &[Packed]) -> Result<()> {
 
 /// Takes them away again.
 pub async fn take_back(url: &str, packed: &[Packed]) {
-    if let Ok(mut connection) = connect(url).await {
-        remove(&mut connection, packed).await;
+    if let Ok(mut place) = connect(url).await {
+        remove(&mut place, packed).await;
     }
 }
 
-async fn remove(connection: &mut MultiplexedConnection, packed: &[Packed]) {
+async fn remove(place: &mut Place, packed: &[Packed]) {
     for batch in packed.chunks(BATCH) {
         let mut remove = redis::cmd("DEL");
         for item in batch {
-            remove.arg(&item.key);
+            remove.arg(place.name(item));
         }
         // Whoever asked for it is told of the first failure.
-        let _: redis::RedisResult<()> = remove.query_async(connection).await;
+        let _: redis::RedisResult<()> = remove.query_async(&mut place.connection).await;
     }
 }
 
-async fn connect(url: &str) -> Result<MultiplexedConnection> {
-    let open = async { Client::open(url)?.get_multiplexed_async_connection().await };
-    open.await
-        .map_err(Error::redis("connecting to the queue's Redis"))
+/// Where a queue is kept.
+struct Place {
+    connection: MultiplexedConnection,
+    /// What its keys begin with there.
+    prefix: String,
+}
+
+impl Place {
+    /// What a key is called there.
+    fn name(&self, item: &Packed) -> Vec<u8> {
+        let rest = item.key.strip_prefix(PREFIX.as_bytes());
+        [self.prefix.as_bytes(), rest.unwrap_or(&item.key)].concat()
+    }
+}
+
+async fn connect(url: &str) -> Result<Place> {
+    let servers = Servers::parse(url, TAG).map_err(|flaw| {
+        Error::Refused(format!(
+            "the URL of the queue's Redis cannot be used: {flaw}"
+        ))
+    })?;
+    let connection = servers.connect().await;
+    Ok(Place {
+        connection: connection.map_err(Error::redis("connecting to the queue's Redis"))?,
+        prefix: servers.key(PREFIX).into_owned(),
+    })
 }
 
 /// As it stands in a file: for each the length of its key, the key, its time, the length of its value, the value.

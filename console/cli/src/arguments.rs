@@ -316,12 +316,27 @@ pub struct Chaos {
     /// On two PostgreSQL servers, one following the other: every second round the one that writes dies and the other takes over.
     #[arg(long)]
     pub replicated: bool,
+    /// On several Redis servers: in two rounds of three the one that is written to dies, or stands still for a while.
+    #[arg(long, value_enum, default_value_t)]
+    pub redis: ChaosRedis,
     /// Keep the lab's folder and the journal even when everything holds.
     #[arg(long)]
     pub keep: bool,
     /// Switch a safeguard off, to see that its absence is noticed; may be repeated.
     #[arg(long, hide = true, value_name = "SAFEGUARD", value_delimiter = ',')]
     pub without_safeguard: Vec<kit::safeguards::Safeguard>,
+}
+
+/// What a shaken lab keeps its cache and its queues in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ChaosRedis {
+    /// One Redis for the cache and one for the queues.
+    #[default]
+    Private,
+    /// A master with two replicas and three sentinels.
+    Sentinel,
+    /// A cluster of three masters with a replica each.
+    Cluster,
 }
 
 /// How hard a lab is shaken.

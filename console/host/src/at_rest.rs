@@ -12,7 +12,7 @@ use crate::{
     layout::{Layout, Lock, Secrets},
     ports::{Ports, Wanted},
     scratch::{Guarded, guarded, stop, wait},
-    store::{Cluster, Fsync, Server, postgres::DATABASE},
+    store::{Cluster, Fsync, Part, Server, postgres::DATABASE},
 };
 
 /// The stores of a stopped lab, which cannot be started meanwhile; they end when this is dropped.
@@ -74,6 +74,7 @@ impl AtRest {
             let server = Server {
                 name: "redis",
                 fsync: Fsync::Always,
+                part: Part::One,
                 tool: redis.clone(),
                 password: setting(&text, "requirepass").unwrap_or_default(),
                 port: ports.any(&name, None)?,

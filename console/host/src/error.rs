@@ -64,6 +64,8 @@ pub enum Error {
         address: String,
         reason: String,
     },
+    #[error("Redis: {0}")]
+    Redis(#[from] redis::RedisError),
     #[error("no lab is running in {path}; start one with `recarga up`", path = .path.display())]
     NotRunning { path: PathBuf },
     #[error("a lab is starting or stopping in {path}; try again in a moment", path = .path.display())]

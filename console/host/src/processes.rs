@@ -58,6 +58,28 @@ pub fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// Ends a process and everything that it started itself, all at once, also what is stopped.
+pub fn kill_with_children(pid: u32) {
+    let parent = sysinfo::Pid::from_u32(pid);
+    let children: Vec<u32> = System::new().map_or_else(
+        |_| Vec::new(),
+        |mut system| {
+            system.refresh_processes_specifics(
+                ProcessesToUpdate::All,
+                true,
+                ProcessRefreshKind::nothing().without_tasks(),
+            );
+            let all = system.processes().iter();
+            all.filter(|(_, process)| process.parent() == Some(parent))
+                .map(|(pid, _)| pid.as_u32())
+                .collect()
+        },
+    );
+    for pid in std::iter::once(pid).chain(children) {
+        signal(pid, Signal::KILL);
+    }
+}
+
 /// Asks a process that is not our child to end, waits, then makes it; `still_ours` guards against a reused number.
 pub async fn stop(pid: u32, first: Signal, patience: Duration, still_ours: impl Fn() -> bool) {
     if !still_ours() {

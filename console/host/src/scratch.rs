@@ -19,7 +19,7 @@ use crate::{
     layout::Layout,
     ports::{Ports, Wanted},
     processes,
-    store::{Cluster, Fsync, Launch, Server},
+    store::{Cluster, Fsync, Launch, Part, Server},
 };
 
 /// Tests take a logical database each.
@@ -94,6 +94,7 @@ impl Scratch {
             databases: DATABASES,
             durable: false,
             fsync: Fsync::EverySecond,
+            part: Part::One,
         };
         server.initialise()?;
         cluster.initialise().await?;

@@ -24,7 +24,7 @@ use crate::{
     ports::{Ports, Wanted},
     rewire::Rewire,
     roles::{self, Count},
-    store::{self, Cluster, Fsync, Server, postgres::DATABASE, redis},
+    store::{self, Cluster, Fsync, Part, Server, postgres::DATABASE, redis},
     supervisor::{StoreUrls, Supervisor},
     surface::Surface,
 };
@@ -269,6 +269,7 @@ impl Lab {
             databases: 16,
             durable: true,
             fsync,
+            part: Part::One,
         })
     }
 

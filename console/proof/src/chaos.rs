@@ -15,7 +15,11 @@ use std::{
 };
 
 use chrono::Utc;
-use host::{Count, Events, Lab, Outcome, ports::Wanted, store::Replicated};
+use host::{
+    Count, Events, Lab, Outcome,
+    ports::Wanted,
+    store::{Replicated, Watch, Watched},
+};
 use kit::{Shutdown, postgres::Servers};
 use sqlx::Connection as _;
 use tempfile::TempDir;
@@ -85,6 +89,8 @@ pub struct Options {
     pub settle: Duration,
     /// On two PostgreSQL servers, one of which follows the other; every second round the one that writes dies for good.
     pub replicated: bool,
+    /// On several Redis servers; in two rounds of three the one that is written to dies, or stands still for a while.
+    pub watch: Option<Watch>,
 }
 
 /// Why there is no result.
@@ -172,7 +178,17 @@ pub async fn run(
     } else {
         None
     };
-    let (lab, board) = match start(options, database.as_deref(), &folder, shutdown).await {
+    let redis = match options.watch {
+        Some(watch) => {
+            let place = folder.path().join("redis");
+            Some(Arc::new(
+                Watched::start(&options.program, &place, watch).await?,
+            ))
+        }
+        None => None,
+    };
+    let stores = (database.as_deref(), redis.as_deref());
+    let (lab, board) = match start(options, stores, &folder, shutdown).await {
         Ok(started) => started,
         Err(Error::Lab(host::Error::Interrupted)) => return Ok(None),
         Err(error) => return Err(error),
@@ -188,6 +204,7 @@ pub async fn run(
             options,
             lab: &lab,
             database: database.clone(),
+            redis: redis.clone(),
             board,
             tell: &tell,
             began,
@@ -201,6 +218,9 @@ pub async fn run(
     lab.stop().await;
     if let Some(database) = database.and_then(Arc::into_inner) {
         database.stop().await;
+    }
+    if let Some(redis) = redis.and_then(Arc::into_inner) {
+        redis.stop().await;
     }
     let Some(shaken) = shaken else {
         return Ok(None);
@@ -221,7 +241,7 @@ pub async fn run(
 
 async fn start(
     options: &Options,
-    database: Option<&Replicated>,
+    (database, redis): (Option<&Replicated>, Option<&Watched>),
     folder: &TempDir,
     shutdown: &Shutdown,
 ) -> Result<(Lab, Board), Error> {
@@ -237,7 +257,12 @@ async fn start(
     )
     .map_err(failed)?;
     let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let environment = settings.into_iter().chain(options.environment.clone());
+    // What a replica does not have is gone when it is promoted.
+    let replicas = redis.map(|_| ("RECARGA_QUEUE_REPLICAS".to_owned(), "1".to_owned()));
+    let environment = settings
+        .into_iter()
+        .chain(replicas)
+        .chain(options.environment.clone());
     let lab = host::Options {
         directory: root,
         program: options.program.clone(),
@@ -250,7 +275,7 @@ async fn start(
             ..Wanted::default()
         },
         database_url: database.map(|database| database.url().to_owned()),
-        redis_url: None,
+        redis_url: redis.map(|redis| redis.url().to_owned()),
         queue_redis_url: None,
         plan: seed::Plan {
             scale: seed::Scale::Town,
@@ -270,6 +295,7 @@ struct Stage<'a, T: Fn(String)> {
     options: &'a Options,
     lab: &'a Lab,
     database: Option<Arc<Replicated>>,
+    redis: Option<Arc<Watched>>,
     board: Board,
     tell: &'a T,
     began: Instant,
@@ -307,6 +333,7 @@ impl<T: Fn(String)> Stage<'_, T> {
             self.board.clone(),
             site.database_url.clone(),
             self.database.clone(),
+            self.redis.clone(),
             client.clone(),
             seed,
         );
@@ -365,7 +392,10 @@ impl<T: Fn(String)> Stage<'_, T> {
                 Some(database) => database.url().to_owned(),
                 None => host::running_database_url(root)?,
             },
-            redis_urls: host::running_redis_urls(root)?,
+            redis_urls: match &self.redis {
+                Some(redis) => vec![redis.url().to_owned()],
+                None => host::running_redis_urls(root)?,
+            },
             live: Some(Live {
                 gateways: self
                     .lab
@@ -401,6 +431,7 @@ impl<T: Fn(String)> Stage<'_, T> {
                 .map(|instance| instance.name.clone())
                 .collect(),
             stores: stores.filter(|kind| kind != "postgres").collect(),
+            watched: self.redis.is_some(),
             pairs: self.board.pairs(),
             replicated: self.database.is_some(),
         }
@@ -409,15 +440,18 @@ impl<T: Fn(String)> Stage<'_, T> {
     /// How many rounds there were, and what was wrong after the last.
     async fn rounds(&self, hands: &Hands, site: &Site) -> (u32, Vec<String>) {
         let scene = self.scene();
+        let redis = match &self.redis {
+            Some(redis) => format!("redis ({})", redis.watch()),
+            None => scene.stores.join(", "),
+        };
         (self.tell)(format!(
-            "to break: {} services, {}, {}, and the connections of {} pairs",
+            "to break: {} services, {}, {redis}, and the connections of {} pairs",
             scene.instances.len(),
             if scene.replicated {
                 "PostgreSQL and its standby"
             } else {
                 "PostgreSQL"
             },
-            scene.stores.join(", "),
             scene.pairs.len()
         ));
         let plan = Plan::new(scene, self.options.profile, self.options.seed);

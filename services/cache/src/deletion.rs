@@ -7,10 +7,7 @@ use std::{
 };
 
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
-use kit::{
-    caching::first_level::{HOLDERS, LEASE},
-    safeguards::Safeguard,
-};
+use kit::{caching::first_level::LEASE, safeguards::Safeguard};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -98,15 +95,16 @@ impl Deleter {
         let keys: Vec<&Key> = keys.into_values().collect();
         let (mut found, mut everywhere) = (HashSet::new(), Vec::new());
         for batch in keys.chunks(BATCH) {
-            let mut call = DELETE.key(HOLDERS);
+            let names = self.keeper.names();
+            let mut call = DELETE.key(&names.holders);
             call.arg(now()).arg(self.keeper.deletions());
             for key in batch {
                 let leases = if Safeguard::LeaseVoid.is_on() {
-                    key.leases()
+                    names.leases_of(key)
                 } else {
-                    key.values()
+                    names.values_of(key)
                 };
-                call.key(key.values()).key(leases).arg(key.as_str());
+                call.key(names.values_of(key)).key(leases).arg(key.as_str());
             }
             let (announced, numbers): (Vec<String>, Vec<usize>) = link
                 .run(|mut connection| async move { call.invoke_async(&mut connection).await })
@@ -189,7 +187,7 @@ impl Everywhere {
             holders = ?missing.iter().map(|holder| &holder.name).collect::<Vec<_>>(),
             "a first level did not acknowledge a deletion and lost its lease"
         );
-        let mut call = DISMISS.key(HOLDERS);
+        let mut call = DISMISS.key(&self.keeper.names().holders);
         for holder in &missing {
             call.arg(&holder.name).arg(&holder.renewal);
         }

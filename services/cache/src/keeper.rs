@@ -8,10 +8,11 @@ use std::{
 use futures::StreamExt;
 use kit::{
     Instance,
-    caching::first_level::{ALIVE, BEAT, BEAT_LIFE, Channels, Gone, HOLDERS, LEASE, acknowledged},
+    caching::first_level::{BEAT, BEAT_LIFE, Channels, Gone, LEASE, SUCCESSION, acknowledged},
+    redis::{Primary, Servers},
 };
 use redis::{
-    AsyncConnectionConfig, Msg, RedisError, RedisResult,
+    Msg, RedisError, RedisResult,
     aio::{MultiplexedConnection, PubSub},
 };
 use tokio::sync::watch;
@@ -25,15 +26,14 @@ use crate::{
     causes::{Cause, Causes},
     error::StoreError,
     fence::{Proof, leases_over_at},
-    link::{Link, Silence},
+    key::Names,
+    link::{Link, Replaced, Silence},
     purge,
     waiters::Waiters,
 };
 
 /// How long a command may take: beyond it Redis counts as away.
 const RESPONSE: Duration = Duration::from_secs(1);
-/// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_millis(800);
 /// How long after a failure the next attempt begins.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,7 +51,8 @@ struct Standing {
 
 /// Keeps a link to Redis.
 pub struct Keeper {
-    client: redis::Client,
+    servers: Servers,
+    names: Names,
     wake_ups: String,
     channels: Channels,
     standing: watch::Sender<Standing>,
@@ -70,6 +71,14 @@ pub struct Guard {
 
 /// What a subscription brings.
 type Messages = futures::stream::BoxStream<'static, Msg>;
+
+/// A link that was made, and what belongs to it.
+struct Made {
+    primary: Primary,
+    link: Link,
+    clock: RedisClock,
+    messages: Messages,
+}
 
 /// What Redis' own clock showed, at least, when ours showed something.
 #[derive(Clone, Copy)]
@@ -94,9 +103,9 @@ impl RedisClock {
 
 impl Keeper {
     #[must_use]
-    pub fn new(client: redis::Client, waiters: Arc<Waiters>, causes: Arc<Causes>) -> Self {
+    pub fn new(servers: Servers, waiters: Arc<Waiters>, causes: Arc<Causes>) -> Self {
         // Channels, unlike keys, are shared by all logical databases of a server.
-        let database = client.get_connection_info().redis_settings().db();
+        let database = servers.database();
         let standing = Standing {
             link: None,
             // Who ran here before us may have given a sign of life just before it died.
@@ -104,9 +113,10 @@ impl Keeper {
             purging: false,
         };
         Self {
-            channels: Channels::new(&client),
+            channels: Channels::new(&servers),
             wake_ups: format!("cache:wake:{database}"),
-            client,
+            names: Names::on(&servers),
+            servers,
             standing: watch::Sender::new(standing),
             waiters,
             causes,
@@ -159,6 +169,12 @@ impl Keeper {
     #[must_use]
     pub fn wake_ups(&self) -> &str {
         &self.wake_ups
+    }
+
+    /// What everything is called in Redis.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Where deletions are published.
@@ -220,14 +236,21 @@ impl Keeper {
     async fn run(&self, instance: &Instance) {
         loop {
             match self.establish(instance.name()).await {
-                Ok((link, clock, messages)) => {
+                Ok(made) => {
+                    let Made {
+                        primary,
+                        link,
+                        clock,
+                        messages,
+                    } = made;
                     self.standing.send_modify(|standing| {
                         standing.link = Some(link.clone());
                         standing.purging = false;
                     });
                     instance.set_check("redis", true);
                     self.waiters.wake_all();
-                    self.keep(&link, clock, messages, instance.name()).await;
+                    self.keep(&link, &primary, clock, messages, instance.name())
+                        .await;
                     self.standing.send_modify(|standing| {
                         standing.link = None;
                         // The last sign of life was given before now.
@@ -247,16 +270,12 @@ impl Keeper {
         }
     }
 
-    async fn establish(&self, name: &str) -> RedisResult<(Link, RedisClock, Messages)> {
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(RESPONSE))
-            .set_connection_timeout(Some(CONNECT));
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+    async fn establish(&self, name: &str) -> RedisResult<Made> {
+        let primary = self.servers.primary().await?;
+        let agreed = Instant::now();
+        let mut connection = primary.connect_with(RESPONSE).await?;
         let subscribe = async {
-            let mut subscription: PubSub = self.client.get_async_pubsub().await?;
+            let mut subscription: PubSub = primary.client().get_async_pubsub().await?;
             let channels = [
                 &self.wake_ups,
                 &self.channels.gone,
@@ -268,9 +287,13 @@ impl Keeper {
         let subscription = tokio::time::timeout(RESPONSE, subscribe)
             .await
             .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))??;
+        if self.servers.are_several() {
+            // Nobody believes the one before it any more when this one begins.
+            tokio::time::sleep_until((agreed + SUCCESSION).into()).await;
+        }
         self.standing
             .send_modify(|standing| standing.purging = true);
-        let removed = purge::purge(&mut connection, "").await?.len();
+        let removed = purge::purge(&mut connection, &self.names, "").await?.len();
         self.causes.everything(Cause::flushed);
         if removed > 0 {
             tracing::info!(
@@ -280,7 +303,7 @@ impl Keeper {
         }
         // Before the first sign of life: whoever renews a lease after that has heard of this.
         let _: Vec<String> = EVERYTHING
-            .key(HOLDERS)
+            .key(&self.names.holders)
             .arg(&self.channels.gone)
             .invoke_async(&mut connection)
             .await?;
@@ -289,12 +312,38 @@ impl Keeper {
         let clock = RedisClock::read(Instant::now(), time);
         let asked = Instant::now();
         let clock = self.beat(&mut connection, clock, name).await?;
-        let link = Link::new(connection, asked, self.serving.clone(), unknown_until);
-        Ok((link, clock, subscription.into_on_message().boxed()))
+        let word = self.servers.are_several().then(|| Proof::new(agreed));
+        Ok(Made {
+            link: Link::new(connection, asked, self.serving.clone(), word, unknown_until),
+            primary,
+            clock,
+            messages: subscription.into_on_message().boxed(),
+        })
+    }
+
+    /// Makes sure again and again that this still is the server that is written to, until it is not known for too long.
+    async fn believe(&self, link: &Link, primary: &Primary) {
+        let Some(word) = link.word() else {
+            return std::future::pending().await;
+        };
+        while !word.is_broken(Instant::now()) {
+            let asked = Instant::now();
+            if self.servers.agree(primary).await {
+                word.answered(asked);
+            }
+            tokio::time::sleep(BEAT).await;
+        }
     }
 
     /// Passes messages on and proves the link again and again, until it ends.
-    async fn keep(&self, link: &Link, clock: RedisClock, mut messages: Messages, name: &str) {
+    async fn keep(
+        &self,
+        link: &Link,
+        primary: &Primary,
+        clock: RedisClock,
+        mut messages: Messages,
+        name: &str,
+    ) {
         let listen = async {
             while let Some(message) = messages.next().await {
                 self.hear(&message);
@@ -308,7 +357,7 @@ impl Keeper {
                 if link.proof().is_broken(asked) {
                     return StoreError::Away;
                 }
-                let answer = link.run(|mut connection| async move {
+                let answer = link.ask(|mut connection| async move {
                     self.beat(&mut connection, clock, name).await
                 });
                 match tokio::time::timeout_at(link.proof().breaks_at().into(), answer).await {
@@ -326,6 +375,7 @@ impl Keeper {
         tokio::select! {
             () = link.ended() => {}
             () = listen => link.end(&StoreError::Away),
+            () = self.believe(link, primary) => link.end(&Replaced),
             error = prove => link.end(&error),
         }
     }
@@ -359,7 +409,7 @@ impl Keeper {
         let life = BEAT_LIFE.saturating_sub(self.serving.age(Instant::now()));
         let until = clock.now() + u64::try_from(life.as_millis()).unwrap_or(0);
         let time = BEAT_SCRIPT
-            .key(ALIVE)
+            .key(&self.names.alive)
             .arg(until)
             .arg(name)
             .invoke_async(connection)

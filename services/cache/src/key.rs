@@ -1,13 +1,55 @@
 //! Names of cached values: which are allowed, and where they are in Redis.
 
-use kit::Problem;
+use kit::{
+    Problem,
+    caching::first_level::{ALIVE, HOLDERS, SUMS},
+    redis::Servers,
+};
 
 /// The longest key or variant, in bytes.
 pub const LIMIT: usize = 512;
 /// What the hashes of values are called, before the key.
-pub const VALUES: &str = "cache:v:";
+const VALUES: &str = "cache:v:";
 /// What the hashes of leases are called, before the key.
-pub const LEASES: &str = "cache:l:";
+const LEASES: &str = "cache:l:";
+
+/// What everything is called in Redis.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The beginning of the hash of a key's values.
+    pub values: String,
+    /// The beginning of the hash of a key's leases.
+    pub leases: String,
+    pub holders: String,
+    pub alive: String,
+    pub sums: String,
+}
+
+impl Names {
+    #[must_use]
+    pub fn on(servers: &Servers) -> Self {
+        let name = |name| servers.key(name).into_owned();
+        Self {
+            values: name(VALUES),
+            leases: name(LEASES),
+            holders: name(HOLDERS),
+            alive: name(ALIVE),
+            sums: name(SUMS),
+        }
+    }
+
+    /// The hash of a key's values.
+    #[must_use]
+    pub fn values_of(&self, key: &Key) -> String {
+        [&self.values, key.as_str()].concat()
+    }
+
+    /// The hash of a key's leases.
+    #[must_use]
+    pub fn leases_of(&self, key: &Key) -> String {
+        [&self.leases, key.as_str()].concat()
+    }
+}
 
 /// The name of a value: 1 to 512 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,18 +71,6 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The Redis key of the hash of its values.
-    #[must_use]
-    pub fn values(&self) -> String {
-        format!("{VALUES}{}", self.0)
-    }
-
-    /// The Redis key of the hash of its leases.
-    #[must_use]
-    pub fn leases(&self) -> String {
-        format!("{LEASES}{}", self.0)
     }
 }
 

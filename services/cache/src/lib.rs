@@ -25,7 +25,7 @@ mod waiters;
 
 use std::sync::Arc;
 
-use kit::{Error, Listeners, Service, Shutdown, safeguards::Safeguard};
+use kit::{Error, Listeners, Service, Shutdown, caching::first_level::TAG, safeguards::Safeguard};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
@@ -48,12 +48,9 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
     instance.set_check("redis", false);
     let waiters = Arc::new(Waiters::new(config.waiters_per_key as usize));
     let causes = Arc::new(Causes::default());
-    let keeper = Arc::new(Keeper::new(
-        kit::redis::client(&config.redis)?,
-        waiters.clone(),
-        causes.clone(),
-    ));
-    kit::vitals::redis(&instance, &config.redis, "redis")?;
+    let servers = kit::redis::servers(&config.redis, TAG)?;
+    kit::vitals::redis(&instance, &servers, "redis");
+    let keeper = Arc::new(Keeper::new(servers, waiters.clone(), causes.clone()));
     let (deletions, deleter) = deletion::deletions(keeper.clone(), waiters.clone());
     let store = Arc::new(Store::new(
         keeper.clone(),

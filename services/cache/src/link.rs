@@ -22,6 +22,8 @@ pub struct Link {
     ended: CancellationToken,
     proof: Arc<Proof>,
     serving: Arc<Proof>,
+    /// Of several servers: when those who decide last called this one the primary.
+    word: Option<Arc<Proof>>,
     /// Until then there may be first levels that hold a lease and are not in the table: Redis may have lost it.
     unknown_until: Instant,
 }
@@ -33,6 +35,7 @@ impl Link {
         connection: MultiplexedConnection,
         asked: Instant,
         serving: Arc<Proof>,
+        word: Option<Proof>,
         unknown_until: Instant,
     ) -> Self {
         Self {
@@ -40,12 +43,30 @@ impl Link {
             ended: CancellationToken::new(),
             proof: Arc::new(Proof::new(asked)),
             serving,
+            word: word.map(Arc::new),
             unknown_until,
         }
     }
 
-    /// Runs commands over the link. Gives up as soon as the link ends, whoever noticed.
+    /// Runs commands over the link, and believes the answer only where no other server can have taken this one's place. Gives
+    /// up as soon as the link ends, whoever noticed.
     pub async fn run<T, F>(
+        &self,
+        commands: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let answer = self.ask(commands).await?;
+        if self.is_believed(Instant::now()) {
+            Ok(answer)
+        } else {
+            Err(StoreError::Away)
+        }
+    }
+
+    /// Runs commands whose answer may come from a server that was replaced.
+    pub async fn ask<T, F>(
         &self,
         commands: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError>
@@ -82,6 +103,16 @@ impl Link {
     }
 
     #[must_use]
+    pub fn word(&self) -> Option<&Proof> {
+        self.word.as_deref()
+    }
+
+    /// Whether no other server can have taken this one's place.
+    fn is_believed(&self, now: Instant) -> bool {
+        self.word.as_ref().is_none_or(|word| word.is_fresh(now))
+    }
+
+    #[must_use]
     pub fn proof(&self) -> &Proof {
         &self.proof
     }
@@ -103,7 +134,7 @@ impl Link {
         if self.proof.is_broken(now) || self.serving.is_broken(now) {
             self.end(&Silence);
         }
-        self.proof.is_fresh(now) && !self.ended.is_cancelled()
+        self.proof.is_fresh(now) && self.is_believed(now) && !self.ended.is_cancelled()
     }
 }
 
@@ -111,3 +142,8 @@ impl Link {
 #[derive(Debug, thiserror::Error)]
 #[error("it was not proven alive for too long")]
 pub struct Silence;
+
+/// The same where there are several servers.
+#[derive(Debug, thiserror::Error)]
+#[error("another Redis may have taken its place")]
+pub struct Replaced;

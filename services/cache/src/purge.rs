@@ -2,7 +2,7 @@
 
 use redis::{RedisResult, aio::MultiplexedConnection};
 
-use crate::key::{LEASES, VALUES, pattern};
+use crate::key::{Names, pattern};
 
 /// Redis keys looked at in one step.
 pub const STEP: usize = 500;
@@ -12,10 +12,11 @@ pub const STEP: usize = 500;
 /// Leases go first, all of them: after that, no reader that began earlier can put its value back behind the sweep.
 pub async fn purge(
     connection: &mut MultiplexedConnection,
+    names: &Names,
     prefix: &str,
 ) -> RedisResult<Vec<String>> {
-    sweep(connection, LEASES, prefix).await?;
-    sweep(connection, VALUES, prefix).await
+    sweep(connection, &names.leases, prefix).await?;
+    sweep(connection, &names.values, prefix).await
 }
 
 async fn sweep(

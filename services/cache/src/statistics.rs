@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kit::caching::first_level::{BYPASSES, FIRST_LEVEL_HITS, SUMS};
+use kit::caching::first_level::{BYPASSES, FIRST_LEVEL_HITS};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -178,7 +178,7 @@ impl Statistics {
         let found: Vec<Option<u64>> = link
             .run(|mut connection| async move {
                 redis::cmd("HMGET")
-                    .arg(SUMS)
+                    .arg(&store.keeper().names().sums)
                     .arg(fields)
                     .query_async(&mut connection)
                     .await
@@ -217,7 +217,7 @@ impl Statistics {
         for (field, _, count) in &taken {
             additions
                 .cmd("HINCRBY")
-                .arg(SUMS)
+                .arg(&store.keeper().names().sums)
                 .arg(field)
                 .arg(*count)
                 .ignore();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use kit::{caching::first_level::HOLDERS, safeguards::Safeguard};
+use kit::safeguards::Safeguard;
 
 use crate::{
     acknowledgements::Announcement,
@@ -13,7 +13,7 @@ use crate::{
     envelope::{Envelope, Facts, HEAD, Lifetime, Standing},
     error::StoreError,
     keeper::Keeper,
-    key::{Key, LEASES, VALUES, Variant},
+    key::{Key, Variant},
     purge,
     waiters::Waiters,
 };
@@ -132,10 +132,11 @@ impl Store {
     /// The stored value, fresh or not.
     pub async fn read(&self, key: &Key, variant: &Variant) -> Result<Option<Envelope>, StoreError> {
         let link = self.keeper.proven()?;
+        let values = self.keeper.names().values_of(key);
         let found: Option<Bytes> = link
             .run(|mut connection| async move {
                 redis::cmd("HGET")
-                    .arg(key.values())
+                    .arg(values)
                     .arg(variant.as_str())
                     .query_async(&mut connection)
                     .await
@@ -156,8 +157,8 @@ impl Store {
             return self.grant_to_anybody(key, variant, token, early).await;
         }
         let link = self.keeper.proven()?;
-        let mut call = CLAIM.key(key.values());
-        call.key(key.leases())
+        let mut call = CLAIM.key(self.keeper.names().values_of(key));
+        call.key(self.keeper.names().leases_of(key))
             .arg(variant.as_str())
             .arg(now())
             .arg(&token)
@@ -246,9 +247,9 @@ impl Store {
         token: &str,
         envelope: &Envelope,
     ) -> redis::ScriptInvocation<'static> {
-        let mut call = STORE.key(key.values());
-        call.key(key.leases())
-            .key(HOLDERS)
+        let mut call = STORE.key(self.keeper.names().values_of(key));
+        call.key(self.keeper.names().leases_of(key))
+            .key(&self.keeper.names().holders)
             .arg(variant.as_str())
             .arg(token)
             .arg(envelope.encode())
@@ -277,7 +278,7 @@ impl Store {
         token: &str,
     ) -> Result<bool, StoreError> {
         let link = self.keeper.link()?;
-        let mut call = RELEASE.key(key.leases());
+        let mut call = RELEASE.key(self.keeper.names().leases_of(key));
         call.arg(variant.as_str())
             .arg(token)
             .arg(self.keeper.wake_ups())
@@ -318,7 +319,9 @@ impl Store {
     pub async fn delete_prefix(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let link = self.keeper.link()?;
         let removed = link
-            .run(|mut connection| async move { purge::purge(&mut connection, prefix).await })
+            .run(|mut connection| async move {
+                purge::purge(&mut connection, self.keeper.names(), prefix).await
+            })
             .await
             .inspect_err(|error| link.end(error))?;
         // Gateways forget everything: this is rare, and they do not search.
@@ -326,7 +329,7 @@ impl Store {
         let announced: Vec<String> = link
             .run(|mut connection| async move {
                 EVERYTHING
-                    .key(HOLDERS)
+                    .key(&self.keeper.names().holders)
                     .arg(channel)
                     .invoke_async(&mut connection)
                     .await
@@ -342,13 +345,14 @@ impl Store {
     /// Looks at everything that is stored, in steps.
     pub async fn inspect(&self, most_items: usize) -> Result<Contents, StoreError> {
         let link = self.keeper.link()?;
+        let space = &self.keeper.names().values;
         let mut contents = Contents::default();
         let mut seen = std::collections::HashSet::new();
         let mut cursor = 0;
         loop {
             let (next, found) = link
                 .run(|mut connection| async move {
-                    purge::scan(&mut connection, cursor, VALUES, "", purge::STEP).await
+                    purge::scan(&mut connection, cursor, space, "", purge::STEP).await
                 })
                 .await?;
             let found: Vec<_> = found
@@ -370,7 +374,7 @@ impl Store {
                     if pair[0] > now {
                         contents.size += 1;
                         if contents.items.len() < most_items {
-                            let name = String::from_utf8_lossy(&key[VALUES.len()..]).into_owned();
+                            let name = String::from_utf8_lossy(&key[space.len()..]).into_owned();
                             let seconds = u64::try_from(pair[0] - now).unwrap_or(0).div_ceil(1000);
                             contents.items.insert(name, seconds);
                         }
@@ -393,12 +397,14 @@ impl Store {
         limit: usize,
     ) -> Result<(u64, Vec<Figures>), StoreError> {
         let link = self.keeper.link()?;
+        let names = self.keeper.names();
+        let space = &names.values;
         let mut found = Vec::new();
         let mut step = limit;
         for _ in 0..LIST_STEPS {
             let (next, keys) = link
                 .run(|mut connection| async move {
-                    purge::scan(&mut connection, cursor, VALUES, prefix, step).await
+                    purge::scan(&mut connection, cursor, space, prefix, step).await
                 })
                 .await?;
             if keys.is_empty() {
@@ -409,13 +415,14 @@ impl Store {
                 call.arg(now()).arg(HEAD);
                 for key in batch {
                     call.key(key)
-                        .key([LEASES.as_bytes(), &key[VALUES.len()..]].concat());
+                        .key([names.leases.as_bytes(), &key[space.len()..]].concat());
                 }
                 let figures: Vec<i64> = link
                     .run(|mut connection| async move { call.invoke_async(&mut connection).await })
                     .await?;
                 let rows = batch.iter().zip(figures.as_chunks().0);
-                found.extend(rows.filter_map(|(key, row)| Figures::read(key, *row)));
+                found
+                    .extend(rows.filter_map(|(key, row)| Figures::read(&key[space.len()..], *row)));
             }
             cursor = next;
             if cursor == 0 || found.len() >= limit {
@@ -428,12 +435,13 @@ impl Store {
     /// How many keys begin with `prefix`, stale ones included: what [`Self::delete_prefix`] would delete.
     pub async fn count_prefix(&self, prefix: &str) -> Result<usize, StoreError> {
         let link = self.keeper.link()?;
+        let space = &self.keeper.names().values;
         let mut seen = std::collections::HashSet::new();
         let mut cursor = 0;
         loop {
             let (next, keys) = link
                 .run(|mut connection| async move {
-                    purge::scan(&mut connection, cursor, VALUES, prefix, purge::STEP).await
+                    purge::scan(&mut connection, cursor, space, prefix, purge::STEP).await
                 })
                 .await?;
             seen.extend(keys);
@@ -486,7 +494,7 @@ impl Figures {
         ] = row;
         let count = |figure: i64| u64::try_from(figure).unwrap_or(0);
         (variants > 0).then(|| Self {
-            key: String::from_utf8_lossy(&key[VALUES.len()..]).into_owned(),
+            key: String::from_utf8_lossy(key).into_owned(),
             variants: count(variants),
             stored_at,
             fresh_until,

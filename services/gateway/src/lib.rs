@@ -42,8 +42,8 @@ use axum::Router;
 use chrono::Utc;
 use http::HeaderValue;
 use kit::{
-    Error, Instance, Listeners, RedisArgs, Service, Shutdown, discovery::Source,
-    safeguards::Safeguard,
+    Error, Instance, Listeners, RedisArgs, Service, Shutdown, caching::first_level::TAG,
+    discovery::Source, safeguards::Safeguard,
 };
 use proxy::{Forwarder, ForwarderSettings, Pool, PoolSettings};
 use utoipa::OpenApi;
@@ -171,10 +171,10 @@ async fn shared(instance: &Instance, config: &Config) -> Result<Option<Shared>, 
     let Some(redis_url) = config.redis_url.clone() else {
         return Ok(None);
     };
-    let client = kit::redis::client(&RedisArgs { redis_url })?;
+    let servers = kit::redis::servers(&RedisArgs { redis_url }, TAG)?;
     let patience = Duration::from_millis(u64::from(config.limit_patience_ms));
     let degraded = instance.metrics().register(metrics::limiter_degraded);
-    let shared = Shared::new(client, patience, degraded);
+    let shared = Shared::new(servers, patience, degraded);
     shared.open().await;
     instance.spawn(shared.clone().keep(instance.shutdown().clone()));
     Ok(Some(shared))
@@ -203,12 +203,12 @@ fn first_level(
     let Some(redis_url) = config.redis_url.clone().filter(|_| bytes > 0) else {
         return Ok(None);
     };
-    let client = kit::redis::client(&RedisArgs { redis_url })?;
+    let servers = kit::redis::servers(&RedisArgs { redis_url }, TAG)?;
     let counts = instance.metrics().register(first_level::Metrics::register);
     let level = Arc::new(FirstLevel::new(bytes, counts));
     instance.spawn(first_level::keeper::keep(
         level.clone(),
-        client,
+        servers,
         instance.name().to_owned(),
         metrics.bypasses.clone(),
         instance.shutdown().clone(),

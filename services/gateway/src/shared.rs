@@ -12,15 +12,13 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use kit::{Shutdown, outage::Outage};
+use kit::{Shutdown, outage::Outage, redis::Servers};
 use prometheus_client::metrics::gauge::Gauge;
-use redis::{AsyncConnectionConfig, Client, RedisError, Script, aio::MultiplexedConnection};
+use redis::{RedisError, Script, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
 use crate::gcra::Rate;
 
-/// How long the task waits for a connection; no request waits meanwhile.
-const CONNECT: Duration = Duration::from_millis(800);
 /// Between two attempts to get Redis back.
 const AGAIN: Duration = Duration::from_millis(250);
 /// So many in a row may be late before Redis counts as slow.
@@ -36,7 +34,7 @@ pub type Answer = (bool, u64);
 pub struct Shared(Arc<Inner>);
 
 struct Inner {
-    client: Client,
+    servers: Servers,
     script: Script,
     patience: Duration,
     /// None while Redis cannot be asked.
@@ -58,10 +56,10 @@ enum Failure {
 impl Shared {
     /// Waits at most `patience` for each answer. Nothing is counted before [`Self::open`].
     #[must_use]
-    pub fn new(client: Client, patience: Duration, degraded: Gauge) -> Self {
+    pub fn new(servers: Servers, patience: Duration, degraded: Gauge) -> Self {
         degraded.set(1);
         Self(Arc::new(Inner {
-            client,
+            servers,
             script: Script::new(include_str!("limit.lua")),
             patience,
             connection: ArcSwapOption::empty(),
@@ -108,7 +106,9 @@ impl Shared {
     ) -> Result<Vec<Answer>, Failure> {
         let mut call = self.0.script.prepare_invoke();
         for (key, rate) in cells {
-            call.key(key).arg(rate.interval).arg(rate.tolerance());
+            call.key(&*self.0.servers.key(key))
+                .arg(rate.interval)
+                .arg(rate.tolerance());
         }
         let mut connection = connection.clone();
         let numbers: Vec<u64> =
@@ -177,14 +177,7 @@ impl Shared {
 
     /// A new connection, on which the script has run in time.
     async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(CONNECT));
-        let mut connection = self
-            .0
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let mut connection = self.0.servers.connect().await?;
         // Not against the clock: the first call of a script is two.
         self.0.script.load_async(&mut connection).await?;
         let rate = Rate {
@@ -199,6 +192,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use redis::Client;
 
     use super::*;
     use crate::table::Period;
@@ -274,7 +268,11 @@ mod tests {
         let url = kit::testing::redis_url().await;
         let client = Client::open(url).expect("a URL");
         let degraded = Gauge::default();
-        let shared = Shared::new(client.clone(), Duration::from_secs(5), degraded.clone());
+        let shared = Shared::new(
+            Servers::one(client.clone()),
+            Duration::from_secs(5),
+            degraded.clone(),
+        );
         let rate = Rate::new(1, Period::Minute, 1);
         let cells = [("a".to_owned(), rate), ("b".to_owned(), rate)];
         assert_eq!(shared.take(&cells).await, None, "not open yet");

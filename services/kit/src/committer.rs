@@ -370,7 +370,7 @@ async fn attempt<W: Work>(
             shared.metrics.groups.observe(jobs.len() as f64);
             true
         }
-        Err(error) => Trouble::of(error) != Trouble::Unknown,
+        Err(error) => !trouble::is_lost(error),
     };
     (sound.then_some(connection), result)
 }

@@ -22,6 +22,9 @@ pub use wire::{
     Message, Messages, Outgoing, Reason, Receipt, Release, ReleaseBatch, Released, Send, Sent,
 };
 
+/// What keeps the keys of the queues together on a cluster of Redis servers.
+pub const TAG: &str = "queue";
+
 /// The most messages one call may send, receive or acknowledge.
 pub const BATCH_LIMIT: usize = 100;
 /// The longest a receive may wait for a message.

@@ -1,74 +1,31 @@
-//! Redis or Valkey: a shared connection that comes back by itself, and the check that reports it.
+//! Redis or Valkey: where it is, how it is connected to, and when it counts as away.
+
+pub mod servers;
 
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+pub use servers::{Primary, Servers};
 
-use crate::{Error, Instance, RedisArgs};
+use crate::{Error, RedisArgs};
 
 /// How long a command may take: beyond it the caller goes on without Redis.
-const RESPONSE: Duration = Duration::from_millis(1500);
+pub const RESPONSE: Duration = Duration::from_millis(1500);
 /// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_millis(800);
-/// How often the server is asked whether it is there.
-const CHECK: Duration = Duration::from_millis(500);
+pub const CONNECT: Duration = Duration::from_millis(800);
 
-/// Parses the URL, naming the setting when it cannot be used.
-pub fn client(args: &RedisArgs) -> Result<redis::Client, Error> {
-    redis::Client::open(args.redis_url.0.as_str())
-        .map_err(|error| Error::config("RECARGA_REDIS_URL (--redis-url)", error))
+/// Reads the URL, naming the setting when it cannot be used. On a cluster every key begins with the tag, see [`Servers`].
+pub fn servers(args: &RedisArgs, tag: &'static str) -> Result<Servers, Error> {
+    Servers::parse(&args.redis_url.0, tag)
+        .map_err(|flaw| Error::config("RECARGA_REDIS_URL (--redis-url)", flaw))
 }
 
-/// Connections that many tasks share, for those who send a lot at a time: Redis reads 16 KiB of a connection before it turns
-/// to the next one, and one fsync serves all it has read in a turn. They connect when first used and again after a loss; the
-/// check is named `store`.
-pub fn connect_many(
-    instance: &Instance,
-    args: &RedisArgs,
-    store: &'static str,
-    count: usize,
-) -> Result<Vec<ConnectionManager>, Error> {
-    let connections = (0..count.max(1))
-        .map(|_| lazy(args))
-        .collect::<Result<Vec<_>, _>>()?;
-    watch(instance, store, connections[0].clone());
-    Ok(connections)
-}
-
-/// A connection that nobody watches.
-pub(crate) fn lazy(args: &RedisArgs) -> Result<ConnectionManager, Error> {
-    let config = ConnectionManagerConfig::new()
-        .set_response_timeout(Some(RESPONSE))
-        .set_connection_timeout(Some(CONNECT))
-        .set_number_of_retries(1)
-        .set_max_delay(Duration::from_millis(200));
-    ConnectionManager::new_lazy_with_config(client(args)?, config)
-        .map_err(|error| Error::config("RECARGA_REDIS_URL (--redis-url)", error))
-}
-
-/// Reports a check with the answers of a connection until the shutdown.
-fn watch(instance: &Instance, store: &'static str, mut connection: ConnectionManager) {
-    let watched = instance.clone();
-    instance.spawn(async move {
-        loop {
-            let answer = redis::cmd("PING").query_async::<()>(&mut connection).await;
-            watched.set_check(store, answer.is_ok());
-            tokio::select! {
-                () = tokio::time::sleep(CHECK) => {}
-                () = watched.shutdown().requested() => break,
-            }
-        }
-    });
-}
-
-/// Whether an error means that the server is away, loading or going, rather than that the command is wrong.
+/// Whether an error means that the server is away, loading, going, or no longer the one that is written to, rather than that
+/// the command is wrong.
 #[must_use]
 pub fn is_unavailable(error: &redis::RedisError) -> bool {
     use redis::{ErrorKind, ServerErrorKind};
-    error.is_io_error()
+    is_lost(error)
         || error.is_timeout()
-        || error.is_connection_dropped()
-        || error.is_connection_refusal()
         || matches!(
             error.kind(),
             ErrorKind::Server(
@@ -76,6 +33,21 @@ pub fn is_unavailable(error: &redis::RedisError) -> bool {
                     | ServerErrorKind::MasterDown
                     | ServerErrorKind::TryAgain
                     | ServerErrorKind::ClusterDown
+            )
+        )
+}
+
+/// Whether an error means that there is no use in asking over this connection again.
+#[must_use]
+pub fn is_lost(error: &redis::RedisError) -> bool {
+    use redis::{ErrorKind, ServerErrorKind};
+    (error.is_io_error() && !error.is_timeout())
+        || error.is_connection_dropped()
+        || error.is_connection_refusal()
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly | ServerErrorKind::Moved | ServerErrorKind::Ask
             )
         )
 }

@@ -17,7 +17,12 @@ use prometheus_client::{
 };
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
-use crate::{Error, Instance, RedisArgs};
+use ::redis::aio::MultiplexedConnection;
+
+use crate::{
+    Instance,
+    redis::{Primary, Servers},
+};
 
 /// How often a store is asked.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -39,14 +44,28 @@ pub fn postgres(instance: &Instance, pool: &PgPool) {
     });
 }
 
-/// Tells the vitals of a Redis; `store` says which: `redis` or `queue`.
-pub fn redis(instance: &Instance, args: &RedisArgs, store: &'static str) -> Result<(), Error> {
-    let connection = crate::redis::lazy(args)?;
+/// Tells the vitals of a Redis; `store` says which: `redis` or `queue`. Of several servers, those of the one that is written to.
+pub fn redis(instance: &Instance, servers: &Servers, store: &'static str) {
+    let open: Arc<tokio::sync::Mutex<Option<(Primary, MultiplexedConnection)>>> = Arc::default();
+    let servers = servers.clone();
     keep(instance, store, move || {
-        let mut connection = connection.clone();
-        async move { redis::read(&mut connection).await.ok() }
+        let (servers, open) = (servers.clone(), open.clone());
+        async move {
+            let mut open = open.lock().await;
+            // Taken, so that what fails or is given up is not used again.
+            let (primary, mut connection) = match open.take() {
+                Some(known) if servers.agree(&known.0).await => known,
+                _ => {
+                    let primary = servers.primary().await.ok()?;
+                    let connection = primary.connect().await.ok()?;
+                    (primary, connection)
+                }
+            };
+            let readings = redis::read(&mut connection).await.ok()?;
+            *open = Some((primary, connection));
+            Some(readings)
+        }
     });
-    Ok(())
 }
 
 fn keep<F>(instance: &Instance, store: &'static str, read: impl Fn() -> F + Send + Sync + 'static)
@@ -159,16 +178,14 @@ impl Collector for Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Common, Service, Shutdown, config::Secret, testing::eventually};
+    use crate::{Common, Service, Shutdown, testing::eventually};
 
     fn service() -> Service {
         Service::new("demo", &Common::for_tests("demo-1"), Shutdown::new())
     }
 
-    fn redis_at(url: &str) -> RedisArgs {
-        RedisArgs {
-            redis_url: Secret(url.to_owned()),
-        }
+    fn redis_at(url: &str) -> Servers {
+        Servers::parse(url, "demo").unwrap()
     }
 
     #[sqlx::test]
@@ -177,8 +194,8 @@ mod tests {
         let instance = service.instance();
         postgres(instance, &pool);
         let url = crate::testing::redis_url().await;
-        redis(instance, &redis_at(&url), "redis").unwrap();
-        redis(instance, &redis_at(&url), "queue").unwrap();
+        redis(instance, &redis_at(&url), "redis");
+        redis(instance, &redis_at(&url), "queue");
         eventually("all three are told", || async {
             let text = instance.metrics().encode();
             [
@@ -213,7 +230,7 @@ mod tests {
         board.set(Vec::new());
         assert!(!metrics.encode().contains("recarga_demo"));
         // Nobody listens there: the task goes on asking, and stops when told.
-        redis(service.instance(), &redis_at("redis://127.0.0.1:1"), "gone").unwrap();
+        redis(service.instance(), &redis_at("redis://127.0.0.1:1"), "gone");
         service.instance().shutdown().request();
         let tasks = service.instance().tasks();
         tasks.close();

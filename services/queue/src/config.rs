@@ -15,6 +15,10 @@ pub struct Config {
     /// memory.
     #[arg(long, env = "RECARGA_QUEUE_DURABILITY", default_value_t = Durability::Durable)]
     pub durability: Durability,
+    /// Replicas that must have on disk what a durable queue answers: 1 where a replica may take the place of the Redis that is
+    /// written to.
+    #[arg(long = "replicas", env = "RECARGA_QUEUE_REPLICAS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub replicas: u32,
     /// Seconds a received message stays invisible, where neither the call nor the queue says otherwise.
     #[arg(long, env = "RECARGA_QUEUE_VISIBILITY_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=43_200))]
     pub visibility_seconds: u32,

@@ -2,49 +2,93 @@
 //! that does nothing else.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use kit::{
     Instance,
     messaging::{
         Durability,
-        disk::{self, Method, Unfit},
+        disk::{self, FENCE, Method, Unfit},
     },
+    redis::{Primary, Servers},
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
-use tokio::sync::{mpsc, oneshot};
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::Error;
+use crate::{Error, STORE};
 
 /// How often the settings of Redis are looked at.
 const CHECK: Duration = Duration::from_millis(500);
 /// How long to wait before connecting again.
 const RETRY: Duration = Duration::from_millis(200);
-const CONNECT: Duration = Duration::from_millis(800);
 /// Longer than `WAITAOF` waits.
 const RESPONSE: Duration = Duration::from_secs(3);
 /// How long a start waits for Redis to say what it is; one that is away is asked later.
 const START: Duration = Duration::from_secs(3);
+/// Connections that all calls share: Redis reads 16 KiB of a connection before it turns to the next one, and one fsync serves
+/// all it has read in a turn.
+const CONNECTIONS: usize = 8;
 
-/// What confirms, shared by all calls; cheap to clone.
+/// The way to Redis and what confirms, shared by all calls; cheap to clone.
 #[derive(Clone)]
 pub struct Disk {
     state: Arc<Mutex<State>>,
     waiters: mpsc::UnboundedSender<Waiter>,
 }
 
+/// What the queues of a service promise.
+#[derive(Clone, Copy, Debug)]
+pub struct Promised {
+    /// Of queues that do not say otherwise.
+    pub default: Durability,
+    /// How many replicas have on disk what a durable queue has answered.
+    pub replicas: u32,
+}
+
 /// Taken before something is written: what is written after it is confirmed by the same process of Redis or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
 
-#[derive(Clone, Debug)]
+/// One time with a Redis: all connections are to the same server, and all are made anew when one is lost.
+pub struct Session {
+    number: u64,
+    connections: Vec<MultiplexedConnection>,
+    next: AtomicUsize,
+    lost: Notify,
+}
+
+impl Session {
+    fn new(number: u64, connections: Vec<MultiplexedConnection>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            connections,
+            next: AtomicUsize::new(0),
+            lost: Notify::new(),
+        })
+    }
+
+    pub fn connection(&self) -> MultiplexedConnection {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
+        self.connections[turn].clone()
+    }
+
+    /// Tells that a connection of this session is of no use any more.
+    pub fn lose(&self) {
+        self.lost.notify_one();
+    }
+}
+
+#[derive(Clone)]
 enum State {
     Away,
-    Unfit(Unfit),
-    Fit(Ticket),
+    Unfit(Unfit, Arc<Session>),
+    Fit(Arc<Session>),
 }
 
 struct Waiter {
@@ -85,34 +129,38 @@ impl Metrics {
 }
 
 impl Disk {
-    /// Looks at Redis and keeps looking. Fails when it says now that it cannot keep what is promised; `promised` tells
+    /// Looks at Redis and keeps looking. Fails when it says now that it cannot keep what is promised; `durable` tells
     /// whether a durable queue exists when the default is fast.
     pub async fn start(
         instance: &Instance,
-        client: redis::Client,
-        default: Durability,
-        promised: impl AsyncFnOnce() -> Option<String>,
+        servers: Servers,
+        promised: Promised,
+        durable: impl AsyncFnOnce(MultiplexedConnection) -> Option<String>,
     ) -> Result<Self, kit::Error> {
         let (waiters, receiver) = mpsc::unbounded_channel();
         let disk = Self {
             state: Arc::new(Mutex::new(State::Away)),
             waiters,
         };
-        let keeper = Keeper {
+        instance.set_check(STORE, false);
+        let mut keeper = Keeper {
             instance: instance.clone(),
-            client,
-            default,
+            fence: servers.key(FENCE).into_owned(),
+            servers,
+            promised,
             state: disk.state.clone(),
             metrics: Metrics::register(instance),
-            generation: 0,
+            sessions: 0,
         };
         let first = tokio::time::timeout(START, keeper.connect()).await;
-        let first = match first {
-            Ok(Ok(fit)) => Some(fit),
-            Ok(Err(disk::Error::Unfit(unfit))) => {
-                let promise = match default {
+        let first = first.ok().and_then(Result::ok);
+        if let Some(link) = &first {
+            if let Err(unfit) = &link.method
+                && !unfit.passes
+            {
+                let promise = match promised.default {
                     Durability::Durable => Some("queues are durable".to_owned()),
-                    Durability::Fast => promised()
+                    Durability::Fast => durable(link.session.connection())
                         .await
                         .map(|queue| format!("the queue {queue} is durable")),
                 };
@@ -124,28 +172,34 @@ impl Disk {
                         ),
                     ));
                 }
-                keeper.set(State::Unfit(unfit));
-                None
             }
-            Ok(Err(_)) | Err(_) => None,
-        };
+            keeper.set(link.state());
+        }
         // Not among the tasks that a stop ends first: calls in flight need it to their end. It ends with the last of them.
         tokio::spawn(keeper.keep(receiver, first));
         Ok(disk)
     }
 
+    /// The way to Redis, while there is one.
+    pub fn session(&self) -> Option<Arc<Session>> {
+        match &*self.state() {
+            State::Fit(session) | State::Unfit(_, session) => Some(session.clone()),
+            State::Away => None,
+        }
+    }
+
     /// None while nothing could be confirmed.
     pub fn ticket(&self) -> Option<Ticket> {
-        match *self.state() {
-            State::Fit(ticket) => Some(ticket),
-            State::Away | State::Unfit(_) => None,
+        match &*self.state() {
+            State::Fit(session) => Some(Ticket(session.number)),
+            State::Away | State::Unfit(..) => None,
         }
     }
 
     /// Why there is no ticket.
     pub fn refusal(&self) -> Error {
         match &*self.state() {
-            State::Unfit(unfit) => Error::Unfit(unfit.clone()),
+            State::Unfit(unfit, _) => Error::Unfit(unfit.clone()),
             State::Away | State::Fit(_) => Error::Away,
         }
     }
@@ -167,54 +221,105 @@ impl Disk {
     }
 }
 
+/// A session, and the connection that confirms what is done over it.
+struct Link {
+    primary: Primary,
+    session: Arc<Session>,
+    connection: MultiplexedConnection,
+    method: Result<Method, Unfit>,
+}
+
+impl Link {
+    fn state(&self) -> State {
+        match &self.method {
+            Ok(_) => State::Fit(self.session.clone()),
+            Err(unfit) => State::Unfit(unfit.clone(), self.session.clone()),
+        }
+    }
+}
+
+/// Why a session is over.
+enum End {
+    /// It is made anew.
+    Over,
+    /// Nobody can ask any more.
+    Unused,
+}
+
 struct Keeper {
     instance: Instance,
-    client: redis::Client,
-    default: Durability,
+    servers: Servers,
+    fence: String,
+    promised: Promised,
     state: Arc<Mutex<State>>,
     metrics: Metrics,
-    generation: u64,
+    sessions: u64,
 }
 
 impl Keeper {
-    async fn connect(&self) -> Result<(MultiplexedConnection, Method), disk::Error> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(RESPONSE));
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
-        let method = disk::judge(&disk::ask(&mut connection).await?)?;
-        Ok((connection, method))
+    async fn connect(&mut self) -> redis::RedisResult<Link> {
+        let primary = self.servers.primary().await?;
+        let mut connection = primary.connect_with(RESPONSE).await?;
+        let mut connections = Vec::with_capacity(CONNECTIONS);
+        for _ in 0..CONNECTIONS {
+            connections.push(primary.connect().await?);
+        }
+        let method = self.judge(&primary, &mut connection).await?;
+        self.sessions += 1;
+        Ok(Link {
+            primary,
+            session: Session::new(self.sessions, connections),
+            connection,
+            method,
+        })
     }
 
-    async fn keep(
-        mut self,
-        mut waiters: mpsc::UnboundedReceiver<Waiter>,
-        mut first: Option<(MultiplexedConnection, Method)>,
-    ) {
+    /// Whether Redis keeps what is promised, as far as it and its replicas say.
+    async fn judge(
+        &self,
+        primary: &Primary,
+        connection: &mut MultiplexedConnection,
+    ) -> redis::RedisResult<Result<Method, Unfit>> {
+        let facts = disk::ask(connection).await?;
+        let method = match disk::judge(&facts) {
+            Ok(method) => method,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        if self.promised.replicas == 0 {
+            return Ok(Ok(method));
+        }
+        let replicas = primary.replicas(connection).await?;
+        let looks = replicas.iter().map(|replica| async {
+            // The counts of `WAITAOF` leave out whoever has nothing on disk.
+            if method == Method::WaitAof {
+                return Some(facts.clone());
+            }
+            disk::ask(&mut replica.connect().await.ok()?).await.ok()
+        });
+        let looked = futures::future::join_all(looks).await;
+        let enough = disk::judge_replicas(&looked, self.promised.replicas);
+        Ok(enough.map(|()| method))
+    }
+
+    async fn keep(mut self, mut waiters: mpsc::UnboundedReceiver<Waiter>, mut first: Option<Link>) {
         loop {
-            let connected = match first.take() {
-                Some(connected) => Ok(connected),
-                None => self.connect().await,
+            let began = Instant::now();
+            let link = match first.take() {
+                Some(link) => Some(link),
+                None => self.connect().await.ok(),
             };
-            let error = match connected {
-                Ok((connection, method)) => {
-                    self.generation += 1;
-                    let ticket = Ticket(self.generation);
-                    self.set(State::Fit(ticket));
-                    match self.serve(connection, method, ticket, &mut waiters).await {
-                        Some(error) => error,
-                        None => return,
-                    }
+            if let Some(link) = link {
+                self.set(link.state());
+                match self.serve(link, &mut waiters).await {
+                    End::Over => self.set(State::Away),
+                    End::Unused => return,
                 }
-                Err(error) => error,
-            };
-            self.set(match error {
-                disk::Error::Unfit(unfit) => State::Unfit(unfit),
-                disk::Error::Unconfirmed | disk::Error::Redis(_) => State::Away,
-            });
+                if began.elapsed() > RETRY {
+                    continue;
+                }
+            } else {
+                self.set(State::Away);
+            }
             let rest = tokio::time::sleep(RETRY);
             tokio::pin!(rest);
             loop {
@@ -229,57 +334,87 @@ impl Keeper {
         }
     }
 
-    /// Answers all who wait, those who come meanwhile in the next round. Ends with the reason when nothing can be confirmed
-    /// any more, and with none when nobody can ask any more.
+    /// Answers all who wait, those who come meanwhile in the next round, until the connections are of no use any more.
     async fn serve(
-        &self,
-        mut connection: MultiplexedConnection,
-        method: Method,
-        ticket: Ticket,
+        &mut self,
+        mut link: Link,
         waiters: &mut mpsc::UnboundedReceiver<Waiter>,
-    ) -> Option<disk::Error> {
+    ) -> End {
         let mut check = tokio::time::interval(CHECK);
+        let (servers, primary) = (self.servers.clone(), link.primary.clone());
+        let replaced = servers.replaced(&primary);
+        tokio::pin!(replaced);
         loop {
-            tokio::select! {
+            let judged = tokio::select! {
                 biased;
-                _ = check.tick() => {
-                    let facts = match disk::ask(&mut connection).await {
-                        Ok(facts) => facts,
-                        Err(error) => return Some(error.into()),
-                    };
-                    if let Err(unfit) = disk::judge(&facts) {
-                        return Some(unfit.into());
-                    }
-                }
+                () = &mut replaced => return End::Over,
+                () = link.session.lost.notified() => return End::Over,
+                _ = check.tick() => self.judge(&primary, &mut link.connection).await,
                 waiter = waiters.recv() => {
-                    let mut group = vec![waiter?];
-                    while let Ok(waiter) = waiters.try_recv() {
-                        group.push(waiter);
+                    let Some(waiter) = waiter else {
+                        return End::Unused;
+                    };
+                    if self.answer(&mut link, waiter, waiters).await {
+                        continue;
                     }
-                    let outcome = disk::fence(&mut connection, method).await;
-                    self.metrics.rounds.inc();
-                    for waiter in group {
-                        if outcome.is_ok() && waiter.ticket == ticket {
-                            self.metrics.confirmed.inc_by(waiter.answers as u64);
-                            let _ = waiter.confirmed.send(Ok(()));
-                        } else {
-                            refuse(waiter);
-                        }
-                    }
-                    if let Err(error) = outcome {
-                        return Some(error);
-                    }
+                    self.anew(&mut link.session);
+                    self.judge(&primary, &mut link.connection).await
                 }
+            };
+            match judged {
+                Ok(method) if method == link.method => {}
+                Ok(method) => {
+                    link.method = method;
+                    self.anew(&mut link.session);
+                }
+                Err(_) => return End::Over,
+            }
+            self.set(link.state());
+        }
+    }
+
+    /// Answers a waiter and all who came with it; false when the disk did not confirm.
+    async fn answer(
+        &self,
+        link: &mut Link,
+        first: Waiter,
+        waiters: &mut mpsc::UnboundedReceiver<Waiter>,
+    ) -> bool {
+        let mut group = vec![first];
+        while let Ok(waiter) = waiters.try_recv() {
+            group.push(waiter);
+        }
+        let Ok(method) = link.method else {
+            group.into_iter().for_each(refuse);
+            return true;
+        };
+        let replicas = self.promised.replicas;
+        let outcome = disk::fence(&mut link.connection, method, replicas, &self.fence).await;
+        self.metrics.rounds.inc();
+        for waiter in group {
+            if outcome.is_ok() && waiter.ticket == Ticket(link.session.number) {
+                self.metrics.confirmed.inc_by(waiter.answers as u64);
+                let _ = waiter.confirmed.send(Ok(()));
+            } else {
+                refuse(waiter);
             }
         }
+        outcome.is_ok()
+    }
+
+    /// The same connections under another number: what was answered over them so far is not known to be on disk, and never
+    /// will be.
+    fn anew(&mut self, session: &mut Arc<Session>) {
+        self.sessions += 1;
+        *session = Session::new(self.sessions, session.connections.clone());
     }
 
     fn set(&self, state: State) {
         let mut known = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let needed = self.default == Durability::Durable;
+        let needed = self.promised.default == Durability::Durable;
         match (&*known, &state) {
-            (State::Unfit(before), State::Unfit(now)) if before == now => {}
-            (_, State::Unfit(unfit)) => {
+            (State::Unfit(before, _), State::Unfit(now, _)) if before == now => {}
+            (_, State::Unfit(unfit, _)) => {
                 tracing::error!(reason = %unfit, "Redis cannot keep what durable queues promise; they are refused");
                 if needed {
                     self.instance.set_check("durable-storage", false);
@@ -288,6 +423,8 @@ impl Keeper {
             (_, State::Fit(_)) if needed => self.instance.set_check("durable-storage", true),
             _ => {}
         }
+        self.instance
+            .set_check(STORE, !matches!(state, State::Away));
         self.metrics
             .fit
             .set(i64::from(matches!(state, State::Fit(_))));

@@ -24,9 +24,6 @@ const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// What a topology calls the Redis that holds the queues; readiness and metrics call it the same.
 const STORE: &str = "queue";
 
-/// Connections to Redis that all calls share.
-const CONNECTIONS: usize = 8;
-
 /// Serves queues until the shutdown.
 pub async fn run(
     listeners: kit::Listeners,
@@ -37,16 +34,19 @@ pub async fn run(
         .safeguards(&[kit::safeguards::Safeguard::Fencing])
         .body_limit(BODY_LIMIT);
     let instance = service.instance().clone();
-    let connections = kit::redis::connect_many(&instance, &config.redis, STORE, CONNECTIONS)?;
-    kit::vitals::redis(&instance, &config.redis, STORE)?;
-    let client = kit::redis::client(&config.redis)?;
-    let disk = disk::Disk::start(&instance, client.clone(), config.durability, async || {
-        store::durable_queue(&client).await
+    let servers = kit::redis::servers(&config.redis, kit::messaging::TAG)?;
+    kit::vitals::redis(&instance, &servers, STORE);
+    let promised = disk::Promised {
+        default: config.durability,
+        replicas: config.replicas,
+    };
+    let disk = disk::Disk::start(&instance, servers.clone(), promised, async |connection| {
+        store::durable_queue(&servers, connection).await
     })
     .await?;
-    let store = store::Store::new(&instance, connections, disk, (&config).into());
+    let store = store::Store::new(servers.clone(), disk, (&config).into());
     let wakers = wakers::Wakers::default();
-    wakers.listen(&instance, client.clone());
+    wakers.listen(&instance, servers);
     let rates = rates::refresh(&instance, store.clone());
     let state = AppState {
         instance,

@@ -6,23 +6,20 @@ mod scripts;
 mod singles;
 
 use std::{
-    borrow::Borrow,
+    borrow::{Borrow, Cow},
     collections::HashMap,
     fmt::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use kit::{
-    Instance,
     messaging::{DeadLetter, Durability, Message, Receipt, Release},
+    redis::{Servers, is_lost},
     timing::timed,
 };
 use rand::RngExt;
-use redis::{Script, ScriptInvocation, Value, aio::ConnectionManager};
+use redis::{Script, ScriptInvocation, Value, aio::MultiplexedConnection};
 use serde_json::value::RawValue;
 
 pub use self::figures::{Figures, Settings};
@@ -32,7 +29,7 @@ use self::{
     singles::Singles,
 };
 use crate::{
-    Error, QueueName, STORE,
+    Error, QueueName,
     config::Defaults,
     disk::{Disk, Ticket},
 };
@@ -46,12 +43,10 @@ const SHARED: usize = 10;
 /// How many dead letters one step takes back.
 const REDRIVE_STEP: usize = 100;
 
-/// The scripts over a few shared connections; cheap to clone.
+/// The scripts and where they run; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    instance: Instance,
-    connections: Arc<[ConnectionManager]>,
-    next: Arc<AtomicUsize>,
+    servers: Servers,
     disk: Disk,
     scripts: Arc<Both>,
     singles: Singles,
@@ -85,16 +80,9 @@ pub struct Ended {
 }
 
 impl Store {
-    pub fn new(
-        instance: &Instance,
-        connections: Vec<ConnectionManager>,
-        disk: Disk,
-        defaults: Defaults,
-    ) -> Self {
+    pub fn new(servers: Servers, disk: Disk, defaults: Defaults) -> Self {
         Self {
-            instance: instance.clone(),
-            connections: connections.into(),
-            next: Arc::default(),
+            servers,
             disk,
             scripts: Arc::new(Both::new()),
             singles: Singles::default(),
@@ -132,7 +120,7 @@ impl Store {
     ) -> Result<(Vec<String>, Reply), Error> {
         let defaults = &self.defaults;
         let (ticket, mut call) = self.call(&self.scripts.now().send, queue);
-        call.key(NAMES)
+        call.key(&*self.names())
             .arg(queue.as_str())
             .arg(defaults.max_queues)
             .arg(defaults.max_depth)
@@ -276,7 +264,7 @@ impl Store {
         let from = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
         let mut command = redis::cmd("XRANGE");
         command
-            .arg(format!("{}:dead", key(queue)))
+            .arg(format!("{}:dead", self.key(queue)))
             .arg(from)
             .arg("+")
             .arg("COUNT")
@@ -290,7 +278,7 @@ impl Store {
     /// How many dead letters there are.
     pub async fn dead(&self, queue: &QueueName) -> Result<u64, Error> {
         let mut command = redis::cmd("XLEN");
-        command.arg(format!("{}:dead", key(queue)));
+        command.arg(format!("{}:dead", self.key(queue)));
         self.guarded(async |mut connection| command.query_async(&mut connection).await)
             .await
     }
@@ -340,7 +328,7 @@ impl Store {
 
     /// How many of the dead letters at these positions are still there.
     pub async fn present(&self, queue: &QueueName, positions: &[String]) -> Result<u64, Error> {
-        let dead = format!("{}:dead", key(queue));
+        let dead = format!("{}:dead", self.key(queue));
         let mut looks = redis::pipe();
         for position in positions {
             looks.cmd("XRANGE").arg(&dead).arg(position).arg(position);
@@ -381,14 +369,14 @@ impl Store {
     /// Ends a queue with all it holds, dead letters and settings included; gives how many messages.
     pub async fn drop(&self, queue: &QueueName) -> Result<u64, Error> {
         let (ticket, mut call) = self.call(&self.scripts.now().drop, queue);
-        call.key(NAMES).arg(queue.as_str());
+        call.key(&*self.names()).arg(queue.as_str());
         self.counted(ticket, &call).await
     }
 
     /// All queues that were ever sent to, by name.
     pub async fn queues(&self) -> Result<Vec<QueueName>, Error> {
         let mut command = redis::cmd("SMEMBERS");
-        command.arg(NAMES);
+        command.arg(&*self.names());
         let names: Vec<String> = self
             .guarded(async |mut connection| command.query_async(&mut connection).await)
             .await?;
@@ -402,7 +390,7 @@ impl Store {
 
     pub async fn exists(&self, queue: &QueueName) -> Result<bool, Error> {
         let mut command = redis::cmd("SISMEMBER");
-        command.arg(NAMES).arg(queue.as_str());
+        command.arg(&*self.names()).arg(queue.as_str());
         self.guarded(async |mut connection| command.query_async(&mut connection).await)
             .await
     }
@@ -436,7 +424,7 @@ impl Store {
     ) -> Result<(), Error> {
         // Not refused on a weak Redis: making a queue fast is what helps there.
         let (_, mut call) = self.unpromised(&self.scripts.now().configure, queue);
-        call.key(NAMES)
+        call.key(&*self.names())
             .arg(queue.as_str())
             .arg(self.defaults.max_queues);
         for (name, value) in pairs {
@@ -479,7 +467,7 @@ impl Store {
         queue: &QueueName,
         may_be_durable: bool,
     ) -> ScriptInvocation<'a> {
-        let mut call = script.key(key(queue));
+        let mut call = script.key(self.key(queue));
         call.arg(u8::from(may_be_durable))
             .arg(u8::from(self.defaults.durability == Durability::Fast));
         call
@@ -560,28 +548,41 @@ impl Store {
     /// Refuses at once while Redis is known to be away, instead of waiting for a connection.
     async fn guarded<T>(
         &self,
-        command: impl AsyncFnOnce(ConnectionManager) -> redis::RedisResult<T>,
+        command: impl AsyncFnOnce(MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, Error> {
-        if !self.instance.check(STORE) {
-            return Err(Error::Away);
-        }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        let connection = self.connections[turn].clone();
-        Ok(timed("redis", command(connection)).await?)
+        let session = self.disk.session().ok_or(Error::Away)?;
+        let answer = timed("redis", command(session.connection())).await;
+        Ok(answer.inspect_err(|error| {
+            if is_lost(error) {
+                session.lose();
+            }
+        })?)
+    }
+
+    /// The common beginning of a queue's keys; the braces keep them together on a cluster.
+    fn key(&self, queue: &QueueName) -> String {
+        self.servers.key(&key(queue.as_str())).into_owned()
+    }
+
+    /// The set of all queues' names.
+    fn names(&self) -> Cow<'static, str> {
+        self.servers.key(NAMES)
     }
 }
 
 /// The name of a queue that was made durable, when there is one.
-pub async fn durable_queue(client: &redis::Client) -> Option<String> {
-    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+pub async fn durable_queue(
+    servers: &Servers,
+    mut connection: MultiplexedConnection,
+) -> Option<String> {
     let names: Vec<String> = redis::cmd("SMEMBERS")
-        .arg(NAMES)
+        .arg(&*servers.key(NAMES))
         .query_async(&mut connection)
         .await
         .ok()?;
     for name in names {
         let fast: Option<String> = redis::cmd("HGET")
-            .arg(format!("queue:{{{name}}}:meta"))
+            .arg(format!("{}:meta", servers.key(&key(&name))))
             .arg("fast")
             .query_async(&mut connection)
             .await
@@ -655,7 +656,6 @@ fn add<'a>(call: &mut ScriptInvocation<'_>, receipts: impl IntoIterator<Item = &
     }
 }
 
-/// The common beginning of a queue's keys; the braces keep them together on a cluster.
-fn key(queue: &QueueName) -> String {
+fn key(queue: &str) -> String {
     format!("queue:{{{queue}}}")
 }

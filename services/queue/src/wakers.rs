@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use kit::{Instance, Shutdown};
+use kit::{Instance, Shutdown, redis::Servers};
 use tokio::sync::Notify;
 
 /// Where the scripts say `QUEUE:COUNT` when messages became ready.
@@ -50,11 +50,11 @@ impl Wakers {
     }
 
     /// Listens until the shutdown, subscribing again whenever the connection is lost.
-    pub fn listen(&self, instance: &Instance, client: redis::Client) {
+    pub fn listen(&self, instance: &Instance, servers: Servers) {
         let (wakers, shutdown) = (self.clone(), instance.shutdown().clone());
         instance.spawn(async move {
             while !shutdown.is_requested() {
-                if let Err(error) = wakers.follow(&client, &shutdown).await {
+                if let Err(error) = wakers.follow(&servers, &shutdown).await {
                     tracing::debug!(error = %error, "cannot listen for new messages; waiting receives look by themselves");
                 }
                 tokio::select! {
@@ -67,16 +67,20 @@ impl Wakers {
 
     async fn follow(
         &self,
-        client: &redis::Client,
+        servers: &Servers,
         shutdown: &Shutdown,
     ) -> Result<(), redis::RedisError> {
-        let mut subscription = client.get_async_pubsub().await?;
+        let primary = servers.primary().await?;
+        let mut subscription = primary.client().get_async_pubsub().await?;
         subscription.subscribe(CHANNEL).await?;
         self.wake_all();
         let mut messages = subscription.on_message();
+        let replaced = servers.replaced(&primary);
+        tokio::pin!(replaced);
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
+                () = &mut replaced => return Ok(()),
                 () = shutdown.requested() => return Ok(()),
             };
             let Some(message) = message else {

@@ -1,11 +1,12 @@
 //! `recarga chaos`: a lab of its own, broken round by round while clients use it, and verified.
 
 use anyhow::{Context as _, Result};
+use host::store::Watch;
 use proof::chaos::{Options, Profile, run as shake};
 
 use super::doctor;
 use crate::{
-    arguments::{Chaos, ChaosPlan},
+    arguments::{Chaos, ChaosPlan, ChaosRedis},
     exit,
     terminal::say,
 };
@@ -49,6 +50,11 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
         },
         settle: std::time::Duration::from_mins(1),
         replicated: arguments.replicated,
+        watch: match arguments.redis {
+            ChaosRedis::Private => None,
+            ChaosRedis::Sentinel => Some(Watch::Sentinel),
+            ChaosRedis::Cluster => Some(Watch::Cluster),
+        },
     };
     let Some(summary) = shake(&options, &shutdown, say).await? else {
         say("stopped; nothing is left running");
@@ -70,6 +76,14 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
     } else {
         String::new()
     };
+    if let Some(watch) = options.watch {
+        let watch = match watch {
+            Watch::Sentinel => "sentinel",
+            Watch::Cluster => "cluster",
+        };
+        without.push_str(" --redis ");
+        without.push_str(watch);
+    }
     for safeguard in &arguments.without_safeguard {
         without.push_str(" --without-safeguard ");
         without.push_str(safeguard.name());

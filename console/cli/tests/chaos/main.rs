@@ -66,6 +66,27 @@ async fn nothing_is_lost_when_a_standby_takes_over() {
     assert_eq!(promoted.count(), 2, "{words}");
 }
 
+/// The Redis that is written to dies in the first round, and stands still in the second.
+async fn nothing_is_lost_when_redis_is_replaced(kind: &str) {
+    let _alone = alone().await;
+    let output = chaos(&["--redis", kind, "--plan", "short", "--rounds", "2"]).await;
+    assert!(output.status.success(), "{}", output.status);
+    let words = words(&output);
+    for done in ["promote a replica | well", "freeze redis for"] {
+        assert!(words.contains(done), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_sentinels_promote_a_replica() {
+    nothing_is_lost_when_redis_is_replaced("sentinel").await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_a_cluster_promotes_a_replica() {
+    nothing_is_lost_when_redis_is_replaced("cluster").await;
+}
+
 #[tokio::test]
 async fn nothing_is_lost_whatever_breaks() {
     let _alone = alone().await;

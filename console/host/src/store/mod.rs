@@ -19,11 +19,13 @@ use crate::{
 pub mod postgres;
 pub mod redis;
 mod replicated;
+mod watched;
 
 pub use self::{
     postgres::Cluster,
-    redis::{Fsync, Server},
+    redis::{Fsync, Part, Server},
     replicated::Replicated,
+    watched::{Watch, Watched},
 };
 
 /// How long a store may take to stop in order: PostgreSQL writes a checkpoint first.

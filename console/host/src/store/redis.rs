@@ -5,9 +5,11 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::process::Signal;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
 };
+
+use kit::redis::Servers;
 
 use super::{Launch, STOP_PATIENCE, own_folder};
 use crate::{
@@ -53,6 +55,61 @@ pub struct Server {
     /// False only for throw-away servers: nothing is written to disk.
     pub durable: bool,
     pub fsync: Fsync,
+    pub part: Part,
+}
+
+/// What a server does among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    One,
+    /// A master that sentinels watch, or its replica.
+    Watched {
+        /// The port of the master to begin with.
+        of: Option<u16>,
+    },
+    /// Watches a master and its replicas.
+    Sentinel {
+        name: &'static str,
+        /// The port of the master to begin with.
+        of: u16,
+        /// How long a master may be silent.
+        gone: Duration,
+    },
+    /// A node of a cluster.
+    Cluster {
+        /// Where the nodes speak with one another.
+        bus: u16,
+    },
+}
+
+/// Replicas do not wait for one another before they are sent what a master has.
+const AT_ONCE: &str = "repl-diskless-sync-delay 0\n";
+
+impl Part {
+    /// What the configuration says of it.
+    fn lines(self, password: &str) -> String {
+        match self {
+            Self::One => String::new(),
+            Self::Watched { of } => {
+                let of = of.map(|port| format!("replicaof 127.0.0.1 {port}\n"));
+                format!("masterauth {password}\n{AT_ONCE}{}", of.unwrap_or_default())
+            }
+            Self::Sentinel { name, of, gone } => format!(
+                "sentinel monitor {name} 127.0.0.1 {of} 2\n\
+                 sentinel auth-pass {name} {password}\n\
+                 sentinel down-after-milliseconds {name} {}\n\
+                 sentinel failover-timeout {name} 5000\n",
+                gone.as_millis(),
+            ),
+            Self::Cluster { bus } => format!(
+                "masterauth {password}\n{AT_ONCE}\
+                 cluster-enabled yes\n\
+                 cluster-port {bus}\n\
+                 cluster-node-timeout 1000\n\
+                 cluster-config-file nodes.conf\n"
+            ),
+        }
+    }
 }
 
 impl Server {
@@ -71,7 +128,11 @@ impl Server {
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://:{}@{}", self.password, self.address())
+        match self.part {
+            // It asks for nothing.
+            Part::Sentinel { .. } => format!("redis://{}", self.address()),
+            _ => format!("redis://:{}@{}", self.password, self.address()),
+        }
     }
 
     /// Writes the configuration: a file, because arguments can be read by everyone on the machine.
@@ -86,9 +147,17 @@ impl Server {
     }
 
     fn configuration(&self) -> String {
-        let append = if self.durable { "yes" } else { "no" };
         let folder = self.folder.display();
         let pid_path = self.pid_path();
+        if let Part::Sentinel { .. } = self.part {
+            return format!(
+                "bind 127.0.0.1\nport {}\nprotected-mode no\ndir \"{folder}\"\npidfile \"{}\"\ndaemonize no\nlogfile \"\"\n{}",
+                self.port,
+                pid_path.display(),
+                self.part.lines(&self.password),
+            );
+        }
+        let append = if self.durable { "yes" } else { "no" };
         format!(
             "bind 127.0.0.1\n\
              port {port}\n\
@@ -106,7 +175,9 @@ impl Server {
              no-appendfsync-on-rewrite no\n\
              # What is refused can be told; what was thrown out to make room could not.\n\
              maxmemory 0\n\
-             maxmemory-policy noeviction\n",
+             maxmemory-policy noeviction\n\
+             {part}",
+            part = self.part.lines(&self.password),
             port = self.port,
             password = self.password,
             databases = self.databases,
@@ -117,11 +188,15 @@ impl Server {
 
     #[must_use]
     pub fn launch(&self) -> Launch {
+        let mut command = vec![
+            self.tool.program.clone().into(),
+            self.configuration_path().into(),
+        ];
+        if let Part::Sentinel { .. } = self.part {
+            command.push("--sentinel".into());
+        }
         Launch {
-            command: vec![
-                self.tool.program.clone().into(),
-                self.configuration_path().into(),
-            ],
+            command,
             account: self.account,
             signal: StopSignal::Term,
         }
@@ -156,11 +231,18 @@ impl Server {
     pub async fn answers(&self) -> bool {
         let attempt = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-            let commands = format!("AUTH {}\r\nPING\r\nQUIT\r\n", self.password);
+            let commands = match self.part {
+                Part::Sentinel { .. } => "PING\r\n".to_owned(),
+                _ => format!("AUTH {}\r\nPING\r\n", self.password),
+            };
             stream.write_all(commands.as_bytes()).await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            std::io::Result::Ok(answer.contains("+PONG"))
+            let mut lines = BufReader::new(stream).lines();
+            while let Some(line) = lines.next_line().await? {
+                if line != "+OK" {
+                    return Ok(line == "+PONG");
+                }
+            }
+            std::io::Result::Ok(false)
         };
         matches!(
             tokio::time::timeout(Duration::from_secs(2), attempt).await,
@@ -176,17 +258,22 @@ pub async fn check_external(url: &str) -> Result<String> {
         address: address.to_owned(),
         reason,
     };
-    let client = redis::Client::open(url).map_err(|error| bad("--redis-url", error.to_string()))?;
-    let address = client.get_connection_info().addr().to_string();
+    let servers = Servers::parse(url, "").map_err(|flaw| bad("--redis-url", flaw.to_string()))?;
+    let mut address = servers.to_string();
     let ask = async {
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd("INFO")
+        let primary = servers.primary().await?;
+        let mut connection = primary.connect().await?;
+        let text: String = redis::cmd("INFO")
             .arg("server")
-            .query_async::<String>(&mut connection)
-            .await
+            .query_async(&mut connection)
+            .await?;
+        redis::RedisResult::Ok((primary.to_string(), text))
     };
     let text = match tokio::time::timeout(Duration::from_secs(5), ask).await {
-        Ok(Ok(text)) => text,
+        Ok(Ok((found, text))) => {
+            address = found;
+            text
+        }
         Ok(Err(error)) => return Err(bad(&address, error.to_string())),
         Err(_) => return Err(bad(&address, "no answer within 5 s".to_owned())),
     };

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::{process::Command, sync::Mutex};
 
@@ -108,11 +107,13 @@ impl Replicated {
         self.servers.lock().await.primary.cluster.pid()
     }
 
-    /// Ends the primary at once and has the standby take its place; what was the primary begins anew as the standby.
+    /// Ends the primary at once and has the standby take its place; what was the primary begins anew as the standby. Nothing of
+    /// it is left when the standby takes over, as with whoever does this for a living: a connection that outlived it would
+    /// show what only the dead one had.
     pub async fn fail_over(&self) -> Result<()> {
         let mut servers = self.servers.lock().await;
         if let Some(pid) = servers.primary.cluster.pid() {
-            processes::signal(pid, Signal::KILL);
+            processes::kill_with_children(pid);
         }
         promote(&servers.standby.cluster).await?;
         let Servers {

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use host::{Supervisor, store::Replicated};
+use host::{
+    Supervisor,
+    store::{Replicated, Watched},
+};
 use kit::postgres::Servers;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -22,6 +25,8 @@ use crate::wire::{Board, Toxics};
 
 /// How long the database may take to name its processes.
 const ASK: Duration = Duration::from_secs(2);
+/// On a cluster queue and cache may have servers of their own.
+const TAGS: [&str; 2] = [kit::messaging::TAG, kit::caching::first_level::TAG];
 /// The most events that are sent again at once.
 const EVENTS: i64 = 5;
 
@@ -32,6 +37,7 @@ pub struct Hands {
     pub board: Board,
     pub database_url: String,
     pub replicated: Option<Arc<Replicated>>,
+    pub watched: Option<Arc<Watched>>,
     pub client: Client,
     pub seed: u64,
     frozen: Frozen,
@@ -43,6 +49,7 @@ impl Hands {
         board: Board,
         database_url: String,
         replicated: Option<Arc<Replicated>>,
+        watched: Option<Arc<Watched>>,
         client: Client,
         seed: u64,
     ) -> Self {
@@ -51,6 +58,7 @@ impl Hands {
             board,
             database_url,
             replicated,
+            watched,
             client,
             seed,
             frozen: Frozen::default(),
@@ -99,9 +107,26 @@ impl Hands {
                     .await
                     .map_err(|error| error.to_string())?;
             }
+            Fault::Promote => {
+                let watched = self.watched.as_ref().ok_or("there is no replica")?;
+                let tag = TAGS[chance.random_range(0..TAGS.len())];
+                watched
+                    .fail_over(tag)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
             Fault::KillBackend => kill(self.backend(chance).await?),
             Fault::Freeze(name) => self.frozen.hold(&[self.instance(name)?], timed.lasts).await,
-            Fault::FreezeStore(kind) => self.frozen.hold(&[self.store(kind)?], timed.lasts).await,
+            Fault::FreezeStore(kind) => {
+                let pid = match &self.watched {
+                    Some(watched) => {
+                        let tag = TAGS[chance.random_range(0..TAGS.len())];
+                        watched.primary_pid(tag).await.ok_or("it is away")?
+                    }
+                    None => self.store(kind)?,
+                };
+                self.frozen.hold(&[pid], timed.lasts).await;
+            }
             Fault::FreezeBackend => {
                 let backend = self.backend(chance).await?;
                 self.frozen.hold(&[backend], timed.lasts).await;

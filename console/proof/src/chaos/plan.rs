@@ -16,6 +16,8 @@ pub struct Scene {
     pub pairs: Vec<Pair>,
     /// Whether PostgreSQL has a standby, which takes its place when it dies.
     pub replicated: bool,
+    /// Whether Redis has replicas, one of which takes its place when it dies.
+    pub watched: bool,
 }
 
 /// How much is broken at a time.
@@ -35,6 +37,8 @@ pub enum Fault {
     /// SIGSTOP, and SIGCONT at the end.
     Freeze(String),
     KillStore(String),
+    /// `kill -9` of the Redis that is written to; a replica takes its place, and it comes back as a replica.
+    Promote,
     FreezeStore(String),
     /// `kill -9` of the postmaster, which takes everything of it along.
     KillPostgres,
@@ -57,6 +61,7 @@ impl fmt::Display for Fault {
             Self::Freeze(name) | Self::FreezeStore(name) => write!(formatter, "freeze {name}"),
             Self::KillPostgres => formatter.write_str("kill postgres"),
             Self::FailOver => formatter.write_str("kill postgres, promote its standby"),
+            Self::Promote => formatter.write_str("kill redis, promote a replica"),
             Self::FreezePostgres => formatter.write_str("freeze postgres"),
             Self::KillBackend => formatter.write_str("kill a postgres backend"),
             Self::FreezeBackend => formatter.write_str("freeze a postgres backend"),
@@ -208,6 +213,7 @@ impl Plan {
         match kind {
             Kind::Kill => return one(chance, &self.scene.instances).map(Fault::Kill),
             Kind::Freeze => return one(chance, &self.scene.instances).map(Fault::Freeze),
+            Kind::KillStore if self.scene.watched => return Some(Fault::Promote),
             Kind::KillStore => return one(chance, &self.scene.stores).map(Fault::KillStore),
             Kind::FreezeStore => return one(chance, &self.scene.stores).map(Fault::FreezeStore),
             Kind::KillPostgres if self.scene.replicated => return Some(Fault::FailOver),
@@ -254,6 +260,10 @@ impl Iterator for Plan {
         for number in 0..count {
             let kind = if number == 0 && self.scene.replicated && self.number % 2 == 1 {
                 Kind::KillPostgres
+            } else if number == 0 && self.scene.watched && self.number % 3 == 1 {
+                Kind::KillStore
+            } else if number == 0 && self.scene.watched && self.number % 3 == 2 {
+                Kind::FreezeStore
             } else if number == 0 {
                 self.kind()
             } else {
@@ -295,6 +305,7 @@ mod tests {
             stores: names(&["redis"]),
             pairs: vec![pair("travel-1", "postgres"), pair("travel-2", "queue-1")],
             replicated: false,
+            watched: false,
         }
     }
 

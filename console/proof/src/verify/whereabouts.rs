@@ -3,15 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use redis::aio::MultiplexedConnection;
+use kit::{messaging::TAG, redis::Servers};
+use redis::{ErrorKind, aio::MultiplexedConnection};
 
 use super::sql::Announced;
-
-/// How long a Redis may take to be connected to.
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// The Redis servers that may hold messages.
 #[derive(Debug)]
@@ -82,18 +79,18 @@ fn names(text: &str, member: &str, id: i64) -> bool {
 
 /// Every text in the keys of a queue, with its key.
 async fn texts(url: &str, queue: &str) -> redis::RedisResult<Vec<(String, String)>> {
-    let client = redis::Client::open(url)?;
-    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT));
-    let mut connection = client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await?;
+    let servers = Servers::parse(url, TAG).map_err(|flaw| {
+        redis::RedisError::from((ErrorKind::InvalidClientConfig, "the URL", flaw.to_string()))
+    })?;
+    let mut connection = servers.connect().await?;
+    let pattern = format!("queue:{{{queue}}}*");
     let mut all = Vec::new();
     let mut cursor = 0_u64;
     loop {
         let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
             .arg(cursor)
             .arg("MATCH")
-            .arg(format!("queue:{{{queue}}}*"))
+            .arg(&*servers.key(&pattern))
             .arg("COUNT")
             .arg(1_000)
             .query_async(&mut connection)

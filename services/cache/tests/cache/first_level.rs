@@ -23,7 +23,7 @@ struct Gateway {
 impl Gateway {
     async fn join(redis: &str, name: &str) -> Self {
         let client = redis::Client::open(redis).expect("a URL");
-        let channels = Channels::new(&client);
+        let channels = Channels::new(&kit::redis::Servers::one(client.clone()));
         let mut subscription = client.get_async_pubsub().await.expect("Redis answers");
         subscription
             .subscribe(&channels.gone)

@@ -13,16 +13,15 @@ use kit::{
         ALIVE, BYPASSES, Channels, FIRST_LEVEL_HITS, Gone, HOLDERS, LEASE, RENEWAL, SUMS,
         acknowledgement,
     },
+    redis::{Primary, Servers},
 };
-use redis::{AsyncConnectionConfig, Msg, RedisResult, Script, aio::MultiplexedConnection};
+use redis::{Msg, RedisResult, Script, aio::MultiplexedConnection};
 
 use super::FirstLevel;
 use crate::metrics::Bypasses;
 
 /// How long a command may take: beyond it Redis counts as away.
 const RESPONSE: Duration = Duration::from_secs(1);
-/// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_millis(800);
 /// How long after a failure the next attempt begins.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The most messages that are carried out before they are acknowledged.
@@ -43,6 +42,8 @@ enum End {
     Ping,
     #[error("a message could not be understood")]
     Message,
+    #[error("Redis was replaced by another one")]
+    Replaced,
 }
 
 /// What is under way besides listening.
@@ -63,7 +64,7 @@ async fn running<T>(task: &mut Task<T>) -> RedisResult<T> {
 /// Keeps a first level alive until the shutdown; `name` is this gateway's.
 pub async fn keep(
     level: Arc<FirstLevel>,
-    client: redis::Client,
+    servers: Servers,
     name: String,
     bypasses: Arc<Bypasses>,
     shutdown: Shutdown,
@@ -74,12 +75,13 @@ pub async fn keep(
         let session = Session {
             level: &level,
             bypasses: &bypasses,
-            channels: Channels::new(&client),
+            servers: &servers,
+            channels: Channels::new(&servers),
             holder: holder.clone(),
             before: std::mem::replace(&mut before, holder.clone()),
         };
         let outcome = tokio::select! {
-            outcome = session.run(&client) => outcome,
+            outcome = session.run() => outcome,
             () = shutdown.requested() => Ok(()),
         };
         level.lose();
@@ -95,9 +97,9 @@ pub async fn keep(
     }
     // Nobody need wait for us any more.
     let leave = async {
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = servers.connect().await?;
         redis::cmd("HDEL")
-            .arg(HOLDERS)
+            .arg(&*servers.key(HOLDERS))
             .arg(&before)
             .query_async::<()>(&mut connection)
             .await
@@ -109,6 +111,7 @@ pub async fn keep(
 struct Session<'a> {
     level: &'a FirstLevel,
     bypasses: &'a Bypasses,
+    servers: &'a Servers,
     channels: Channels,
     holder: String,
     /// The name of the session before, which holds nothing any more.
@@ -117,18 +120,16 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Runs until something fails.
-    async fn run(self, client: &redis::Client) -> Result<(), End> {
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(RESPONSE))
-            .set_connection_timeout(Some(CONNECT));
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+    async fn run(self) -> Result<(), End> {
+        let primary = self.servers.primary().await?;
+        let connection = primary.connect_with(RESPONSE).await?;
         let pings = format!("{}{}", self.channels.pings, self.holder);
-        let mut messages = tokio::time::timeout(RESPONSE, self.subscribe(client, &pings))
+        let mut messages = tokio::time::timeout(RESPONSE, self.subscribe(&primary, &pings))
             .await
             .map_err(|_| End::Subscription)??;
 
+        let replaced = self.servers.replaced(&primary);
+        tokio::pin!(replaced);
         let mut heard = 0;
         let mut acknowledged = 0;
         let mut acknowledging: Task<()> = None;
@@ -159,10 +160,11 @@ impl Session<'_> {
                         }
                     }
                 }
+                () = &mut replaced => return Err(End::Replaced),
                 result = running(&mut acknowledging) => result?,
                 result = running(&mut renewing) => {
                     if !result? {
-                        tracing::debug!("no cache service lives: the first level is not renewed");
+                        tracing::debug!("no cache service lives, or Redis was replaced: the first level is not renewed");
                         ping = None;
                     }
                 }
@@ -174,7 +176,7 @@ impl Session<'_> {
                     if renewing.is_none() && ping.is_none() {
                         number += 1;
                         ping = Some((number, Instant::now()));
-                        renewing = Some(self.renew(connection.clone(), &pings, number));
+                        renewing = Some(self.renew(connection.clone(), primary.clone(), &pings, number));
                     }
                     // In case an acknowledgement was lost on its way.
                     acknowledged = 0;
@@ -196,10 +198,10 @@ impl Session<'_> {
 
     async fn subscribe(
         &self,
-        client: &redis::Client,
+        primary: &Primary,
         pings: &str,
     ) -> RedisResult<BoxStream<'static, Vec<Msg>>> {
-        let mut subscription = client.get_async_pubsub().await?;
+        let mut subscription = primary.client().get_async_pubsub().await?;
         subscription
             .subscribe(&[self.channels.gone.as_str(), pings])
             .await?;
@@ -219,16 +221,24 @@ impl Session<'_> {
     fn renew(
         &self,
         mut connection: MultiplexedConnection,
+        primary: Primary,
         pings: &str,
         number: u64,
     ) -> Pin<Box<dyn Future<Output = RedisResult<bool>> + Send>> {
-        let mut call = RENEW.key(HOLDERS);
-        call.key(ALIVE)
+        let mut call = RENEW.key(&*self.servers.key(HOLDERS));
+        call.key(&*self.servers.key(ALIVE))
             .arg(&self.holder)
             .arg(pings)
             .arg(number)
             .arg(&self.before);
-        Box::pin(async move { call.invoke_async(&mut connection).await })
+        let servers = self.servers.clone();
+        // The ping is sent only when this still is the server that others write to.
+        Box::pin(async move {
+            if !servers.agree(&primary).await {
+                return Ok(false);
+            }
+            call.invoke_async(&mut connection).await
+        })
     }
 
     fn acknowledge(
@@ -250,7 +260,11 @@ impl Session<'_> {
         for (field, count) in [(FIRST_LEVEL_HITS, hits), (BYPASSES, bypasses)] {
             if count > 0 {
                 let addition = additions.cmd("HINCRBY");
-                addition.arg(SUMS).arg(field).arg(count).ignore();
+                addition
+                    .arg(&*self.servers.key(SUMS))
+                    .arg(field)
+                    .arg(count)
+                    .ignore();
             }
         }
         (hits + bypasses > 0).then(|| -> Pin<Box<dyn Future<Output = _> + Send>> {

@@ -19,10 +19,17 @@
 //!   gateways to empty themselves before its next heartbeat and before it serves anything. So a writer that got no answer
 //!   from it for [`OVER`] may go on: whatever wakes up later does not remember.
 //!
+//! Where one of several servers of Redis is written to, whoever uses a connection also makes sure again and again that more than
+//! half of those who decide still call it the primary ([`Servers::agree`]): a gateway's renewal counts from when it began to ask,
+//! a cache service believes no answer without such a word from within [`PROOF`], and purges a new primary no earlier
+//! than [`SUCCESSION`] after it was agreed on. So there is never a moment at which two are believed.
+//!
 //! Clocks are compared with themselves only. The one exception is the end of a heartbeat, which Redis keeps by its own
 //! clock: a Redis whose clock is set back lets leases be renewed longer by as much.
 
 use std::time::Duration;
+
+use crate::redis::Servers;
 
 /// How long a gateway may serve copies without a renewal.
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -36,6 +43,8 @@ pub const BEAT: Duration = Duration::from_millis(100);
 pub const BEAT_LIFE: Duration = Duration::from_millis(400);
 /// A cache service serves nothing over a link that was not proven alive within this.
 pub const PROOF: Duration = Duration::from_millis(400);
+/// How long nobody uses a new primary: longer than anybody still believes the one before it.
+pub const SUCCESSION: Duration = PROOF.saturating_add(MARGIN);
 /// A link that was not proven alive for this long is given up, and the next one begins with a purge.
 pub const GAP: Duration = Duration::from_secs(1);
 /// After so long without a sign of life of a cache service nothing old is served any more: neither by it ([`GAP`]) nor
@@ -45,6 +54,9 @@ pub const OVER: Duration = Duration::from_millis(1_600);
 /// The header of a refusal that means: nothing old is served here, for this cache service empties itself before it serves
 /// again, and no first level holds a lease.
 pub const FENCED: &str = "x-cache-fenced";
+
+/// What keeps everything together on a cluster of Redis servers.
+pub const TAG: &str = "cache";
 
 /// The Redis hash of those who hold a first-level lease, and of the last sequence number.
 ///
@@ -72,10 +84,10 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// Those of the logical database that the client uses.
+    /// Those of the logical database that is used.
     #[must_use]
-    pub fn new(client: &redis::Client) -> Self {
-        let database = client.get_connection_info().redis_settings().db();
+    pub fn new(servers: &Servers) -> Self {
+        let database = servers.database();
         Self {
             gone: format!("cache:gone:{database}"),
             acknowledged: format!("cache:acknowledged:{database}"),

@@ -25,7 +25,8 @@ impl Trouble {
         match error.code().as_deref() {
             Some("23505" | "40001" | "40P01") => Self::Conflict,
             Some("55P03") => Self::Locked,
-            Some("57014") => Self::Unavailable,
+            // The last: it was a primary until now, and another one is looked for.
+            Some("57014" | READ_ONLY) => Self::Unavailable,
             Some(code) if code.starts_with("53") => Self::Unavailable,
             // A server that goes down may have flushed the commit before it said so.
             Some(code) if code.starts_with("08") || code.starts_with("57P") => Self::Unknown,
@@ -33,6 +34,19 @@ impl Trouble {
         }
     }
 }
+
+/// Whether there is no use in the connection any more.
+#[must_use]
+pub fn is_lost(error: &sqlx::Error) -> bool {
+    let reads_only = |error: &sqlx::Error| match error {
+        sqlx::Error::Database(error) => error.code().as_deref() == Some(READ_ONLY),
+        _ => false,
+    };
+    Trouble::of(error) == Trouble::Unknown || reads_only(error)
+}
+
+/// The code of a write on a server that only reads.
+const READ_ONLY: &str = "25006";
 
 /// What to do with the jobs of a group that was not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +104,25 @@ mod tests {
                 "{trouble:?} after {tries} with {jobs}"
             );
         }
+    }
+
+    #[sqlx::test]
+    async fn a_server_that_only_reads_is_left(pool: sqlx::PgPool) {
+        let mut connection = pool.acquire().await.unwrap();
+        let mut write = async |transactions: &'static str| {
+            sqlx::raw_sql(transactions)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+            let written = sqlx::query("create table a (b int references c)");
+            written.execute(&mut *connection).await.unwrap_err()
+        };
+        let error = write("set default_transaction_read_only = on").await;
+        assert_eq!(Trouble::of(&error), Trouble::Unavailable, "{error}");
+        assert!(is_lost(&error));
+        let error = write("set default_transaction_read_only = off").await;
+        assert_eq!(Trouble::of(&error), Trouble::Poisoned, "{error}");
+        assert!(!is_lost(&error));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use redis::{Value, aio::ConnectionLike};
 
 /// How long `WAITAOF` waits for the disk: longer than the second between two writes under `everysec`.
 const PATIENCE: Duration = Duration::from_millis(2_200);
-/// What a fence writes, so that `WAITAOF` has something of its own connection to wait for.
-const FENCE: &str = "queue:fence";
+/// The key that a fence writes, so that `WAITAOF` has something of its own connection to wait for.
+pub const FENCE: &str = "queue:fence";
 
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,19 +21,21 @@ pub struct Facts {
 /// How an answer is known to be on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// The server says so itself, by the counts that `WAITAOF` answers.
+    /// The servers say so themselves, by the counts that `WAITAOF` answers.
     WaitAof,
-    /// `appendfsync always`: the server answers nothing that it has not written to disk. That it still is set so is asked
-    /// again behind everything that was answered.
+    /// `appendfsync always`: a server answers nothing that it has not written to disk, and a replica says of nothing that it
+    /// has it. That it still is set so is asked again behind everything that was answered.
     Always,
 }
 
 /// Why a Redis cannot keep what a durable queue promises, and what mends it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}; `{remedy}` mends it")]
+#[error("{reason}; {remedy}")]
 pub struct Unfit {
     pub reason: String,
     pub remedy: &'static str,
+    /// Whether it may be over without anybody's doing.
+    pub passes: bool,
 }
 
 /// Why it is not known that something is on disk.
@@ -48,13 +50,13 @@ pub enum Error {
 }
 
 const APPEND_ONLY: &str =
-    "redis-cli CONFIG SET appendonly yes (and `appendonly yes` in redis.conf)";
+    "`redis-cli CONFIG SET appendonly yes` (and `appendonly yes` in redis.conf) mends it";
 const ALWAYS: &str =
-    "redis-cli CONFIG SET appendfsync always (and `appendfsync always` in redis.conf)";
+    "`redis-cli CONFIG SET appendfsync always` (and `appendfsync always` in redis.conf) mends it";
 const ON_REWRITE: &str =
-    "redis-cli CONFIG SET no-appendfsync-on-rewrite no (and the same in redis.conf)";
+    "`redis-cli CONFIG SET no-appendfsync-on-rewrite no` (and the same in redis.conf) mends it";
 const NO_EVICTION: &str =
-    "redis-cli CONFIG SET maxmemory-policy noeviction (and the same in redis.conf)";
+    "`redis-cli CONFIG SET maxmemory-policy noeviction` (and the same in redis.conf) mends it";
 
 /// Decides from what a server says.
 pub fn judge(facts: &Facts) -> Result<Method, Unfit> {
@@ -62,6 +64,7 @@ pub fn judge(facts: &Facts) -> Result<Method, Unfit> {
         Err(Unfit {
             reason: reason.to_owned(),
             remedy,
+            passes: false,
         })
     };
     let setting = |name: &str| facts.settings.get(name).map(String::as_str);
@@ -72,7 +75,7 @@ pub fn judge(facts: &Facts) -> Result<Method, Unfit> {
         } else {
             unfit(
                 "this Redis has no WAITAOF and does not tell its settings",
-                "ACL SETUSER <user> +config|get",
+                "`ACL SETUSER <user> +config|get` mends it",
             )
         };
     }
@@ -99,10 +102,37 @@ pub fn judge(facts: &Facts) -> Result<Method, Unfit> {
     }
 }
 
-/// Whether the reply of `WAITAOF 1 0` says that this server's own disk has everything.
+/// Decides whether there are enough replicas that keep the word, from what each says; none for one that does not answer.
+pub fn judge_replicas(replicas: &[Option<Facts>], needed: u32) -> Result<(), Unfit> {
+    let there = replicas.len();
+    if there < needed as usize {
+        return Err(Unfit {
+            reason: format!(
+                "it has {there} replicas at the moment, and {needed} must have what is answered"
+            ),
+            remedy: "another replica mends it, or RECARGA_QUEUE_REPLICAS",
+            passes: true,
+        });
+    }
+    // Whichever of them answers `WAIT` first is counted.
+    for facts in replicas {
+        let facts = facts.as_ref().ok_or_else(|| Unfit {
+            reason: "one of its replicas does not say how it writes to disk".to_owned(),
+            remedy: "it must take the login of the one that is written to, or be Redis 7.2 or newer",
+            passes: true,
+        })?;
+        judge(facts).map_err(|unfit| Unfit {
+            reason: format!("of a replica: {}", unfit.reason),
+            ..unfit
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the reply of `WAITAOF 1 N` says that this server's own disk has everything, and those of so many replicas.
 #[must_use]
-pub fn confirmed(reply: &[i64]) -> bool {
-    reply.first().is_some_and(|local| *local >= 1)
+pub fn confirmed(reply: &[i64], replicas: u32) -> bool {
+    matches!(reply, [local, others] if *local >= 1 && *others >= i64::from(replicas))
 }
 
 /// Asks a server what it is.
@@ -141,29 +171,47 @@ async fn settings(
     }
 }
 
-/// Waits until everything is on disk that the server answered before this call. The connection must be the caller's own,
-/// because it may be held for a moment, and must have existed before what it confirms was sent: then it is the same
-/// process that answers.
-pub async fn fence(connection: &mut impl ConnectionLike, method: Method) -> Result<(), Error> {
+/// Waits until everything is on disk that the server answered before this call, on its own and on those of so many replicas.
+/// The connection must be the caller's own, because it may be held for a moment, and must have existed before what it
+/// confirms was sent: then it is the same process that answers. The key is one that nothing else uses.
+pub async fn fence(
+    connection: &mut impl ConnectionLike,
+    method: Method,
+    replicas: u32,
+    key: &str,
+) -> Result<(), Error> {
     match method {
         Method::WaitAof => {
             let (counts,): (Vec<i64>,) = redis::pipe()
-                .set(FENCE, 1)
+                .set(key, 1)
                 .ignore()
                 .cmd("WAITAOF")
                 .arg(1)
-                .arg(0)
+                .arg(replicas)
                 .arg(PATIENCE.as_millis() as u64)
                 .query_async(connection)
                 .await
                 .map_err(off)?;
-            if confirmed(&counts) {
+            if confirmed(&counts, replicas) {
                 Ok(())
             } else {
                 Err(Error::Unconfirmed)
             }
         }
         Method::Always => {
+            if replicas > 0 {
+                let (count,): (u32,) = redis::pipe()
+                    .set(key, 1)
+                    .ignore()
+                    .cmd("WAIT")
+                    .arg(replicas)
+                    .arg(PATIENCE.as_millis() as u64)
+                    .query_async(connection)
+                    .await?;
+                if count < replicas {
+                    return Err(Error::Unconfirmed);
+                }
+            }
             let facts = Facts {
                 waits: false,
                 settings: settings(connection).await?,
@@ -180,6 +228,7 @@ fn off(error: redis::RedisError) -> Error {
         Error::Unfit(Unfit {
             reason: "its append-only file is off".to_owned(),
             remedy: APPEND_ONLY,
+            passes: false,
         })
     } else {
         Error::Redis(error)
@@ -288,10 +337,49 @@ mod tests {
 
     #[test]
     fn the_counts_of_waitaof_are_believed_not_its_answering() {
-        assert!(confirmed(&[1, 0]));
-        assert!(confirmed(&[1, 2]));
-        assert!(!confirmed(&[0, 0]));
-        assert!(!confirmed(&[0, 1]));
-        assert!(!confirmed(&[]));
+        for (reply, replicas, expected) in [
+            (vec![1, 0], 0, true),
+            (vec![1, 2], 0, true),
+            (vec![1, 1], 1, true),
+            (vec![1, 0], 1, false),
+            (vec![0, 1], 1, false),
+            (vec![0, 0], 0, false),
+            (vec![0, 1], 0, false),
+            (vec![1], 0, false),
+            (vec![], 0, false),
+        ] {
+            assert_eq!(
+                confirmed(&reply, replicas),
+                expected,
+                "{reply:?} {replicas}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_replica_that_may_be_counted_must_keep_the_word() {
+        let always = || {
+            Some(facts(
+                false,
+                &[("appendonly", "yes"), ("appendfsync", "always")],
+            ))
+        };
+        let everysec = || {
+            Some(facts(
+                false,
+                &[("appendonly", "yes"), ("appendfsync", "everysec")],
+            ))
+        };
+        assert!(judge_replicas(&[always(), always()], 1).is_ok());
+        for (replicas, needed, part, passes) in [
+            (vec![], 1, "0 replicas", true),
+            (vec![always()], 2, "1 replicas", true),
+            (vec![always(), None], 1, "does not say", true),
+            (vec![always(), everysec()], 1, "of a replica", false),
+        ] {
+            let unfit = judge_replicas(&replicas, needed).unwrap_err();
+            assert!(unfit.to_string().contains(part), "{unfit}");
+            assert_eq!(unfit.passes, passes, "{unfit}");
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use redis::{RedisResult, aio::ConnectionManager};
+use redis::{RedisResult, aio::MultiplexedConnection};
 
 use super::Reading;
 
-pub(super) async fn read(connection: &mut ConnectionManager) -> RedisResult<Vec<Reading>> {
+pub(super) async fn read(connection: &mut MultiplexedConnection) -> RedisResult<Vec<Reading>> {
     let (report, keys): (String, u64) = redis::pipe()
         .cmd("INFO")
         .arg(&["server", "clients", "memory", "persistence", "stats"])
@@ -215,10 +215,8 @@ mod tests {
     #[tokio::test]
     async fn a_real_server_tells_all_of_it() {
         let url = crate::testing::redis_url().await;
-        let args = crate::RedisArgs {
-            redis_url: crate::config::Secret(url),
-        };
-        let mut connection = crate::redis::lazy(&args).unwrap();
+        let servers = crate::redis::Servers::parse(&url, "demo").unwrap();
+        let mut connection = servers.connect().await.unwrap();
         redis::cmd("SET")
             .arg("a")
             .arg(1)

@@ -55,6 +55,21 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub async fn command(&self, words: &[&str]) -> redis::Value {
+        let mut connection = self.connection().await.unwrap();
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await.unwrap()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -68,14 +83,7 @@ impl Redis {
     }
 
     pub async fn set(&self, name: &str, value: &str) {
-        let mut connection = self.connection().await.unwrap();
-        redis::cmd("CONFIG")
-            .arg("SET")
-            .arg(name)
-            .arg(value)
-            .query_async::<()>(&mut connection)
-            .await
-            .unwrap();
+        self.command(&["CONFIG", "SET", name, value]).await;
     }
 
     async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
@@ -135,7 +143,7 @@ pub fn durable(name: &str, redis_url: &str) -> queue::Config {
     }
 }
 
-async fn refusal(config: queue::Config) -> String {
+pub async fn refusal(config: queue::Config) -> String {
     let listeners = Listeners::bind(&config.common).await.unwrap();
     let run = queue::run(listeners, config, Shutdown::new());
     let ended = tokio::time::timeout(Duration::from_secs(5), run)

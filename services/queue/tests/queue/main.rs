@@ -10,6 +10,7 @@ mod ordering;
 mod outbox;
 mod polling;
 mod read_only;
+mod replicas;
 mod sending;
 mod support;
 mod surface;

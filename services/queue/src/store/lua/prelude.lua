@@ -54,7 +54,7 @@ end
 
 local function wake(by)
     if by > 0 then
-        redis.call('PUBLISH', 'queue:wake', string.match(q, '{(.*)}') .. ':' .. by)
+        redis.call('PUBLISH', 'queue:wake', string.match(q, '{([^{}]*)}$') .. ':' .. by)
     end
 end
 

@@ -1,0 +1,714 @@
+//! The servers that a Redis URL names, and which of them is written to.
+//!
+//! A URL names one server, the sentinels that watch a master and its replicas, or nodes of a cluster. All that is ours lives on
+//! one server at a time, the *primary*: on a cluster every key begins with the same hash tag, so that each script finds all
+//! of its keys in one place.
+//!
+//! Who the primary is, is what more than half of those say who decide on it: the sentinels that the URL names, or the
+//! masters of the cluster. A promotion becomes known to each of them once and for ever, so of two servers that are
+//! called primary at different times the later one is the right one: whoever saw more than half of them call a server so
+//! knows that, when that was asked, nobody had been told of a later one. That is what lets a reader trust a server that may have been
+//! replaced while it was cut off from the others: [`Servers::agree`] asks again and again.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisResult, aio::MultiplexedConnection,
+};
+
+use super::{CONNECT, RESPONSE};
+
+/// How long one of those who decide may take to say who the primary is.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often a primary is asked after that nobody has to be sure of.
+const LOOK: Duration = Duration::from_millis(500);
+const SENTINEL: &str = "redis-sentinel";
+const CLUSTER: &str = "redis-cluster";
+const SENTINEL_PORT: u16 = 26_379;
+const SLOTS: u16 = 16_384;
+
+/// Where a server is.
+type Address = (String, u16);
+
+/// The servers of one store; cheap to clone.
+#[derive(Clone)]
+pub struct Servers(Arc<Inner>);
+
+struct Inner {
+    way: Way,
+    /// What stands before every key.
+    prefix: String,
+    database: i64,
+    /// Connections to those who decide.
+    open: Mutex<HashMap<Address, MultiplexedConnection>>,
+}
+
+enum Way {
+    One(Client),
+    Sentinels {
+        sentinels: Vec<ConnectionInfo>,
+        master: String,
+        /// For the servers that they watch.
+        login: RedisConnectionInfo,
+    },
+    Cluster {
+        login: RedisConnectionInfo,
+        slot: u16,
+        /// Those named, and those that they named.
+        nodes: Mutex<BTreeSet<Address>>,
+    },
+}
+
+/// Why a URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    #[error("{0}")]
+    Redis(RedisError),
+    #[error("a host is missing")]
+    EmptyHost,
+    #[error(
+        "it does not say which master the sentinels watch: `{SENTINEL}://one,two,three#mymaster` does"
+    )]
+    NoMaster,
+    #[error("a cluster has database 0 only")]
+    Database,
+    #[error("`{0}` is not known here; there is sentinelPassword")]
+    Parameter(String),
+}
+
+/// The server that is written to.
+#[derive(Clone, Debug)]
+pub struct Primary {
+    client: Client,
+    address: Option<Address>,
+}
+
+impl Primary {
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A connection for commands that many tasks may share.
+    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        self.connect_with(RESPONSE).await
+    }
+
+    /// The replicas that follow it at the moment.
+    pub async fn replicas(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Self>> {
+        let report: String = redis::cmd("INFO")
+            .arg("replication")
+            .query_async(connection)
+            .await?;
+        let login = self.client.get_connection_info().redis_settings();
+        replicas(&report)
+            .into_iter()
+            .map(|address| {
+                Ok(Self {
+                    client: client(&address, login.clone())?,
+                    address: Some(address),
+                })
+            })
+            .collect()
+    }
+
+    /// The same with another time that a command may take.
+    pub async fn connect_with(&self, response: Duration) -> RedisResult<MultiplexedConnection> {
+        connect(&self.client, response).await
+    }
+}
+
+/// Where the replicas are that follow, as `INFO replication` tells it.
+fn replicas(report: &str) -> Vec<Address> {
+    let replica = |line: &str| {
+        let (name, facts) = line.trim_end().split_once(':')?;
+        let fact = |name: &str| {
+            let mut pairs = facts.split(',').filter_map(|fact| fact.split_once('='));
+            pairs.find_map(|(known, value)| (known == name).then_some(value))
+        };
+        let number = name.strip_prefix("slave")?;
+        let is_one = number.parse::<u32>().is_ok() && fact("state") == Some("online");
+        is_one.then_some((fact("ip")?.to_owned(), fact("port")?.parse().ok()?))
+    };
+    report.lines().filter_map(replica).collect()
+}
+
+impl fmt::Display for Primary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some((host, port)) => write!(formatter, "{host}:{port}"),
+            None => write!(formatter, "{}", self.client.get_connection_info().addr()),
+        }
+    }
+}
+
+/// Where they are, as far as it was said.
+impl fmt::Display for Servers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Way::One(client) = &self.0.way {
+            return write!(formatter, "{}", client.get_connection_info().addr());
+        }
+        let deciders = self.deciders();
+        let places = deciders.iter().map(|(host, port)| format!("{host}:{port}"));
+        formatter.write_str(&places.collect::<Vec<_>>().join(","))
+    }
+}
+
+/// Says nothing of passwords.
+impl fmt::Debug for Servers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0.way {
+            Way::One(_) => "one server",
+            Way::Sentinels { .. } => "sentinels",
+            Way::Cluster { .. } => "a cluster",
+        };
+        write!(formatter, "Servers({kind})")
+    }
+}
+
+impl Servers {
+    /// Reads a URL: `redis://host:6379/0`, `redis-sentinel://one:26379,two,three/0#mymaster` or
+    /// `redis-cluster://one:6379,two,three`, each with `user:password@` before the hosts where the servers ask for it. What
+    /// sentinels ask for themselves is `?sentinelPassword=`. The tag is what keeps our keys together on a cluster.
+    pub fn parse(url: &str, tag: &str) -> Result<Self, Flaw> {
+        let Some((scheme @ (SENTINEL | CLUSTER), rest)) = url.split_once("://") else {
+            return Ok(Self::one(Client::open(url).map_err(Flaw::Redis)?));
+        };
+        let named = Several::parse(scheme, rest)?;
+        let login = named.login;
+        if named.is_cluster {
+            if login.db() != 0 {
+                return Err(Flaw::Database);
+            }
+            let way = Way::Cluster {
+                login,
+                slot: slot(tag),
+                nodes: Mutex::new(named.hosts.iter().filter_map(address).collect()),
+            };
+            return Ok(Self::new(way, format!("{{{tag}}}")));
+        }
+        let mut own = RedisConnectionInfo::default();
+        if let Some(password) = named.sentinel_password {
+            own = own.set_password(password);
+        }
+        let sentinels = named.hosts.into_iter();
+        let way = Way::Sentinels {
+            sentinels: sentinels
+                .map(|host| host.set_redis_settings(own.clone()))
+                .collect(),
+            master: named.master.ok_or(Flaw::NoMaster)?,
+            login,
+        };
+        Ok(Self::new(way, String::new()))
+    }
+
+    fn new(way: Way, prefix: String) -> Self {
+        let database = match &way {
+            Way::One(client) => client.get_connection_info().redis_settings().db(),
+            Way::Sentinels { login, .. } => login.db(),
+            Way::Cluster { .. } => 0,
+        };
+        Self(Arc::new(Inner {
+            way,
+            prefix,
+            database,
+            open: Mutex::default(),
+        }))
+    }
+
+    /// The one server of a client.
+    #[must_use]
+    pub fn one(client: Client) -> Self {
+        Self::new(Way::One(client), String::new())
+    }
+
+    /// What a key is called on these servers.
+    #[must_use]
+    pub fn key<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.0.prefix.is_empty() {
+            Cow::Borrowed(name)
+        } else {
+            Cow::Owned(format!("{}{name}", self.0.prefix))
+        }
+    }
+
+    /// The number of the logical database.
+    #[must_use]
+    pub fn database(&self) -> i64 {
+        self.0.database
+    }
+
+    /// Whether there is anything to choose between.
+    #[must_use]
+    pub fn are_several(&self) -> bool {
+        !matches!(self.0.way, Way::One(_))
+    }
+
+    /// The one that is written to now.
+    pub async fn primary(&self) -> RedisResult<Primary> {
+        let login = match &self.0.way {
+            Way::One(client) => {
+                return Ok(Primary {
+                    client: client.clone(),
+                    address: None,
+                });
+            }
+            Way::Sentinels { login, .. } | Way::Cluster { login, .. } => login,
+        };
+        let address = self.elected().await.ok_or_else(nobody)?;
+        Ok(Primary {
+            client: client(&address, login.clone())?,
+            address: Some(address),
+        })
+    }
+
+    /// Whether more than half of those who decide call this one the primary, at some moment after the call began.
+    pub async fn agree(&self, on: &Primary) -> bool {
+        match &on.address {
+            Some(address) => self.elected().await.as_ref() == Some(address),
+            None => true,
+        }
+    }
+
+    /// Returns when another one is the primary. That nobody can say who it is is no reason to leave it.
+    pub async fn replaced(&self, primary: &Primary) {
+        let Some(address) = &primary.address else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.elected().await.is_some_and(|now| now != *address) {
+                return;
+            }
+        }
+    }
+
+    /// A connection to the primary, for commands.
+    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        self.primary().await?.connect().await
+    }
+
+    /// What more than half say.
+    async fn elected(&self) -> Option<Address> {
+        let asked = self.deciders();
+        let first = self.poll(&asked).await;
+        if first.is_some() || matches!(self.0.way, Way::Sentinels { .. }) {
+            return first;
+        }
+        // Whoever has answered has named others.
+        let now = self.deciders();
+        if now == asked {
+            None
+        } else {
+            self.poll(&now).await
+        }
+    }
+
+    fn deciders(&self) -> Vec<Address> {
+        match &self.0.way {
+            Way::One(_) => Vec::new(),
+            Way::Sentinels { sentinels, .. } => sentinels.iter().filter_map(address).collect(),
+            Way::Cluster { nodes, .. } => locked(nodes).iter().cloned().collect(),
+        }
+    }
+
+    async fn poll(&self, asked: &[Address]) -> Option<Address> {
+        let mut answers: FuturesUnordered<_> = asked.iter().map(|who| self.ask(who)).collect();
+        let mut count = Count::default();
+        while let Some(answer) = answers.next().await {
+            let winner = answer.and_then(|vote| count.add(vote));
+            if winner.is_some() {
+                return winner;
+            }
+        }
+        None
+    }
+
+    async fn ask(&self, who: &Address) -> Option<Vote> {
+        let asked = async {
+            let mut connection = self.open(who).await?;
+            match &self.0.way {
+                Way::One(_) => Ok(None),
+                Way::Sentinels {
+                    master, sentinels, ..
+                } => {
+                    let named: Option<(String, String)> = redis::cmd("SENTINEL")
+                        .arg("GET-MASTER-ADDR-BY-NAME")
+                        .arg(master)
+                        .query_async(&mut connection)
+                        .await?;
+                    Ok(named.and_then(|(host, port)| {
+                        Some(Vote {
+                            elect: (host, port.parse().ok()?),
+                            of: sentinels.len(),
+                        })
+                    }))
+                }
+                Way::Cluster { slot, nodes, .. } => {
+                    let text: String = redis::cmd("CLUSTER")
+                        .arg("NODES")
+                        .query_async(&mut connection)
+                        .await?;
+                    let view = View::read(&text, who, *slot);
+                    locked(nodes).extend(view.nodes);
+                    Ok(view.vote)
+                }
+            }
+        };
+        let answer: Result<RedisResult<_>, _> = tokio::time::timeout(PATIENCE, asked).await;
+        if let Ok(Ok(vote)) = answer {
+            vote
+        } else {
+            locked(&self.0.open).remove(who);
+            None
+        }
+    }
+
+    /// The connection to one of those who decide.
+    async fn open(&self, who: &Address) -> RedisResult<MultiplexedConnection> {
+        if let Some(known) = locked(&self.0.open).get(who) {
+            return Ok(known.clone());
+        }
+        let client = match &self.0.way {
+            Way::One(client) => client.clone(),
+            Way::Sentinels { sentinels, .. } => {
+                let info = sentinels
+                    .iter()
+                    .find(|it| address(it).as_ref() == Some(who));
+                Client::open(info.cloned().ok_or_else(nobody)?)?
+            }
+            Way::Cluster { login, .. } => client(who, login.clone())?,
+        };
+        let connection = connect(&client, PATIENCE).await?;
+        locked(&self.0.open).insert(who.clone(), connection.clone());
+        Ok(connection)
+    }
+}
+
+fn client((host, port): &Address, login: RedisConnectionInfo) -> RedisResult<Client> {
+    let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?;
+    Client::open(info.set_redis_settings(login))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn connect(client: &Client, response: Duration) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(response));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
+
+fn nobody() -> RedisError {
+    RedisError::from((
+        ErrorKind::Io,
+        "less than half of those who decide say who the primary is",
+    ))
+}
+
+fn address(info: &ConnectionInfo) -> Option<Address> {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) => Some((host.clone(), *port)),
+        _ => None,
+    }
+}
+
+/// What a URL of several servers says.
+struct Several {
+    is_cluster: bool,
+    hosts: Vec<ConnectionInfo>,
+    login: RedisConnectionInfo,
+    master: Option<String>,
+    sentinel_password: Option<String>,
+}
+
+impl Several {
+    fn parse(scheme: &str, rest: &str) -> Result<Self, Flaw> {
+        let (rest, fragment) = rest
+            .split_once('#')
+            .map_or((rest, None), |(rest, master)| (rest, Some(master)));
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut master = fragment.filter(|name| !name.is_empty()).map(str::to_owned);
+        let mut sentinel_password = None;
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "sentinelMasterId" => master = Some(value.into_owned()),
+                "sentinelPassword" => sentinel_password = Some(value.into_owned()),
+                other => return Err(Flaw::Parameter(other.to_owned())),
+            }
+        }
+        let (authority, path) = rest
+            .find('/')
+            .map_or((rest, ""), |slash| rest.split_at(slash));
+        let (user, named) = authority
+            .rsplit_once('@')
+            .map_or((String::new(), authority), |(user, hosts)| {
+                (format!("{user}@"), hosts)
+            });
+        let is_cluster = scheme == CLUSTER;
+        let hosts = named.split(',').map(|host| {
+            if host.is_empty() {
+                return Err(Flaw::EmptyHost);
+            }
+            // What is behind the last bracket of an IPv6 address, or the only colon.
+            let has_port = host
+                .rsplit(']')
+                .next()
+                .is_some_and(|tail| tail.contains(':'));
+            let port = if has_port || is_cluster {
+                String::new()
+            } else {
+                format!(":{SENTINEL_PORT}")
+            };
+            format!("redis://{user}{host}{port}{path}")
+                .into_connection_info()
+                .map_err(Flaw::Redis)
+        });
+        let hosts: Vec<ConnectionInfo> = hosts.collect::<Result<_, _>>()?;
+        let login = hosts
+            .first()
+            .map(|host| host.redis_settings().clone())
+            .unwrap_or_default();
+        Ok(Self {
+            is_cluster,
+            hosts,
+            login,
+            master,
+            sentinel_password,
+        })
+    }
+}
+
+/// Whom one of those who decide calls the primary, and how many decide, as far as it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Vote {
+    elect: Address,
+    of: usize,
+}
+
+/// The votes so far.
+#[derive(Default)]
+struct Count {
+    votes: HashMap<Address, usize>,
+    of: usize,
+}
+
+impl Count {
+    /// The winner, as soon as there is one.
+    fn add(&mut self, vote: Vote) -> Option<Address> {
+        self.of = self.of.max(vote.of);
+        let votes = self.votes.entry(vote.elect.clone()).or_default();
+        *votes += 1;
+        (*votes * 2 > self.of).then_some(vote.elect)
+    }
+}
+
+/// What a node of a cluster sees.
+#[derive(Debug, PartialEq, Eq)]
+struct View {
+    nodes: Vec<Address>,
+    /// Only masters that have slots decide.
+    vote: Option<Vote>,
+}
+
+impl View {
+    /// Reads the answer of `CLUSTER NODES`: for each node its id, `host:port@bus,name`, flags, master, when it was pinged and
+    /// answered, epoch, link, and the slots it has.
+    fn read(text: &str, asked: &Address, slot: u16) -> Self {
+        let (mut nodes, mut masters, mut may_vote, mut elect) = (Vec::new(), 0, false, None);
+        for line in text.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(place), Some(flags)) = (words.nth(1), words.next()) else {
+                continue;
+            };
+            let has = |flag: &str| flags.split(',').any(|it| it == flag);
+            let Some(address) = node(place, asked) else {
+                continue;
+            };
+            if has("noaddr") || has("handshake") {
+                continue;
+            }
+            nodes.push(address.clone());
+            let mut slots = words.skip(5).filter_map(range).peekable();
+            if !has("master") || slots.peek().is_none() {
+                continue;
+            }
+            masters += 1;
+            may_vote |= has("myself");
+            if slots.any(|(first, last)| (first..=last).contains(&slot)) {
+                elect = Some(address);
+            }
+        }
+        let vote = elect
+            .filter(|_| may_vote)
+            .map(|elect| Vote { elect, of: masters });
+        Self { nodes, vote }
+    }
+}
+
+/// A node that knows no address of its own has the one that it was asked at.
+fn node(place: &str, asked: &Address) -> Option<Address> {
+    let place = place.split(['@', ',']).next()?;
+    let (host, port) = place.rsplit_once(':')?;
+    let host = if host.is_empty() { &asked.0 } else { host };
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+/// Slots as they are written, `7` or `0-5460`; none for one that is on its way.
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// The slot of a hash tag: CRC-16 with polynomial 0x1021, of which a cluster takes 14 bits.
+fn slot(tag: &str) -> u16 {
+    let checksum = tag.bytes().fold(0_u16, |checksum, byte| {
+        (0..8).fold(checksum ^ (u16::from(byte) << 8), |checksum, _| {
+            let shifted = checksum << 1;
+            if checksum & 0x8000 == 0 {
+                shifted
+            } else {
+                shifted ^ 0x1021
+            }
+        })
+    });
+    checksum % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> Address {
+        (host.to_owned(), port)
+    }
+
+    fn flaw(url: &str) -> String {
+        Servers::parse(url, "tag").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_url_names_one_server_sentinels_or_a_cluster() {
+        let one = Servers::parse("redis://:secret@127.0.0.1:7/3", "tag").unwrap();
+        assert!(!one.are_several());
+        assert_eq!((one.key("a").as_ref(), one.database()), ("a", 3));
+
+        let url = "redis-sentinel://me:s%40cret@one,two:5,[::1]/2?sentinelPassword=x%20y#mymaster";
+        let watched = Servers::parse(url, "tag").unwrap();
+        assert!(watched.are_several());
+        assert_eq!((watched.key("a").as_ref(), watched.database()), ("a", 2));
+        let Way::Sentinels {
+            sentinels,
+            master,
+            login,
+        } = &watched.0.way
+        else {
+            panic!("not sentinels");
+        };
+        let places: Vec<_> = sentinels.iter().filter_map(address).collect();
+        assert_eq!(places, [at("one", 26_379), at("two", 5), at("::1", 26_379)]);
+        assert_eq!(master, "mymaster");
+        assert_eq!(
+            (login.username(), login.password()),
+            (Some("me"), Some("s@cret"))
+        );
+        let own = sentinels[0].redis_settings();
+        assert_eq!((own.password(), own.db()), (Some("x y"), 0));
+
+        let cluster = Servers::parse("redis-cluster://:secret@one:7000,two", "tag").unwrap();
+        assert_eq!(cluster.key("a:{b}"), "{tag}a:{b}");
+        assert_eq!(cluster.deciders(), [at("one", 7_000), at("two", 6_379)]);
+        assert!(!format!("{cluster:?}{watched:?}").contains("cret"));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_in_words() {
+        for (url, part) in [
+            ("redis-sentinel://one,two", "which master"),
+            ("redis-sentinel://one,,two#m", "host is missing"),
+            ("redis-sentinel://one?timeout=3#m", "`timeout` is not known"),
+            ("redis-cluster://one/4", "database 0"),
+            ("redis-cluster://", "host is missing"),
+            ("redis-cluster://one:x", ""),
+            ("http://one", ""),
+            ("", ""),
+        ] {
+            assert!(flaw(url).contains(part), "{url}: {}", flaw(url));
+        }
+    }
+
+    #[test]
+    fn replicas_that_follow_are_known_from_those_that_do_not() {
+        let report = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+            slave0:ip=10.0.0.2,port=7004,state=online,offset=1,lag=0\r\n\
+            slave1:ip=10.0.0.3,port=7005,state=wait_bgsave,offset=0,lag=0\r\n\
+            slave_repl_offset:1\r\nslave2:nonsense\r\n";
+        assert_eq!(replicas(report), [at("10.0.0.2", 7_004)]);
+    }
+
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        for (tag, expected) in [("123456789", 12_739), ("foo", 12_182), ("", 0)] {
+            assert_eq!(slot(tag), expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn more_than_half_decide_and_no_less() {
+        let vote = |host: &str, of| Vote {
+            elect: at(host, 1),
+            of,
+        };
+        let mut count = Count::default();
+        assert_eq!(count.add(vote("a", 3)), None);
+        assert_eq!(count.add(vote("b", 3)), None);
+        assert_eq!(count.add(vote("a", 3)), Some(at("a", 1)));
+        // The half is not more than the half, and who knows of more of them is believed.
+        let mut count = Count::default();
+        assert_eq!(count.add(vote("a", 4)), None);
+        assert_eq!(count.add(vote("a", 2)), None);
+        assert_eq!(count.add(vote("a", 3)), Some(at("a", 1)));
+    }
+
+    #[test]
+    fn a_cluster_s_view_is_read() {
+        let text = "\
+07c3 127.0.0.1:7004@17004,host slave e7d1 0 1426238317239 4 connected
+67ed :7002@17002 myself,master - 0 1426238316232 2 connected 5461-10922
+292f 127.0.0.1:7003@17003 master,fail - 0 1426238318243 3 disconnected 10923-16382 16383
+6ec2 127.0.0.1:7005@17005 master - 0 1426238316232 5 connected [93-<-292f]
+824f :0@0 slave,noaddr 292f 0 1426238317741 6 disconnected
+e7d1 10.0.0.1:7001@17001 master - 0 0 1 connected 0-5460 [93->-67ed]
+broken";
+        let asked = at("127.0.0.9", 7_002);
+        let view = View::read(text, &asked, 16_383);
+        assert_eq!(view.nodes.len(), 5);
+        assert_eq!(
+            view.vote,
+            Some(Vote {
+                elect: at("127.0.0.1", 7_003),
+                of: 3
+            })
+        );
+        let own = View::read(text, &asked, 6_000).vote.unwrap();
+        assert_eq!(own.elect, asked);
+        // A replica sees the same and has no vote; nor has anybody while nobody has the slot.
+        let replica = text.replace("myself,master", "master");
+        assert_eq!(View::read(&replica, &asked, 6_000).vote, None);
+        assert_eq!(View::read("", &asked, 0).vote, None);
+        let without = text.replace("0-5460 ", "1-5460 ");
+        assert_eq!(View::read(&without, &asked, 0).vote, None);
+    }
+}
