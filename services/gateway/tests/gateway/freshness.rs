@@ -15,8 +15,11 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode};
 use kit::{
-    Common, Listeners, Problem, Service, Shutdown, caching::Invalidator, client::Peer,
-    discovery::Source, testing::eventually,
+    Common, Listeners, Problem, Service, Shutdown,
+    caching::{Invalidator, first_level::LEASE},
+    client::Peer,
+    discovery::Source,
+    testing::eventually,
 };
 use load::{Credentials, Freshness, FreshnessOptions, check_freshness};
 use serde::Deserialize;
@@ -131,6 +134,8 @@ impl Lab {
         let (service, shutdown) = origin(cache).await;
         let fleet = Fleet::start(service, &["--default-ttl-seconds", "2"]).await;
         tell.send(fleet.cache.public).expect("it waits");
+        // A cache service that has just begun has writers wait for leases that it may not know of.
+        tokio::time::sleep(LEASE).await;
         Self { fleet, shutdown }
     }
 
@@ -166,7 +171,7 @@ fn promise_kept(freshness: &Freshness) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_is_older_than_an_answered_write() {
     let lab = Lab::start().await;
-    let freshness = check_freshness(lab.options(8_000), std::future::ready(()))
+    let freshness = check_freshness(lab.options(16_000), std::future::ready(()))
         .await
         .expect("a measurement");
     promise_kept(&freshness);
