@@ -20,6 +20,7 @@ mod front;
 mod headers;
 mod idempotency;
 mod lab;
+mod observability;
 mod queue;
 mod store;
 mod strict;
