@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::bucket::Cause;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{doing}: {source}")]
@@ -18,6 +20,8 @@ pub enum Error {
     Schema(#[from] sqlx::migrate::MigrateError),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("{doing}: {cause}")]
+    Bucket { doing: String, cause: Cause },
     /// Not what was written.
     #[error("{}: {reason}; nothing of this backup was used", path.display())]
     Damaged { path: PathBuf, reason: String },

@@ -7,6 +7,7 @@
 //! A restore begins when every file was read once and found to be what was written. All of the database comes in one
 //! transaction, committed after the queue is back: a restore that dies leaves an empty database.
 
+mod bucket;
 mod database;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::Connection as _;
 
+pub use bucket::{Bucket, Name, Place};
 pub use error::{Error, Result};
 pub use key::Key;
 pub use manifest::{Manifest, Table};

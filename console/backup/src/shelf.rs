@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What the folders of backups are called before the time.
-const PREFIX: &str = "recarga-";
+pub(crate) const PREFIX: &str = "recarga-";
 /// A backup that is being made is called this.
 const UNFINISHED: &str = ".unfinished-";
 /// Whoever makes one has the lock of this file.

@@ -34,6 +34,7 @@ pub mod service;
 pub mod telemetry;
 pub mod testing;
 pub mod timing;
+pub mod tls;
 pub mod topology;
 pub mod vitals;
 

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use ::backup::Place;
 use clap::{Args, Subcommand};
 
 use super::duration;
@@ -11,9 +12,10 @@ use super::duration;
 pub struct Backup {
     #[command(subcommand)]
     pub what: Option<BackupCommand>,
-    /// Where backups are kept, each in a folder of its own; `backups` in the lab's folder by default.
+    /// Where backups are kept, each in a folder of its own, or `s3://BUCKET/PREFIX` (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and so on
+    /// say how it is reached); `backups` in the lab's folder by default.
     #[arg(long, value_name = "FOLDER")]
-    pub to: Option<PathBuf>,
+    pub to: Option<Place>,
     /// Go on, and make one every so often, such as 6h; until stopped.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub every: Option<Duration>,
@@ -45,8 +47,8 @@ pub enum BackupCommand {
 
 #[derive(Debug, Args)]
 pub struct BackupVerify {
-    /// The backup's folder.
-    pub backup: PathBuf,
+    /// The backup's folder, or `s3://BUCKET/PREFIX/NAME`.
+    pub backup: Place,
     #[command(flatten)]
     pub key: BackupKey,
     /// What clients were told before the backup, as `recarga load --journal` writes it down.
@@ -59,8 +61,8 @@ pub struct BackupVerify {
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// The backup's folder.
-    pub backup: PathBuf,
+    /// The backup's folder, or `s3://BUCKET/PREFIX/NAME`.
+    pub backup: Place,
     #[command(flatten)]
     pub key: BackupKey,
     /// Restore into this PostgreSQL, whose database is empty, instead of a new private one in the lab's folder.

@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::backup::{Key, Made, Stores};
+use ::backup::{Bucket, Key, Made, Place, Stores};
 use anyhow::{Context as _, Result};
 use host::{AtRest, Scratch};
 use proof::{
     journal::Journal,
     verify::{Options, Site, verify},
 };
+use tempfile::TempDir;
 
 use super::{doctor, verify as check};
 use crate::{
@@ -28,24 +29,16 @@ pub async fn run(directory: &Path, arguments: Backup) -> Result<u8> {
         return prove(arguments).await;
     }
     let key = key(&arguments.key)?;
-    let shelf = arguments
-        .to
-        .clone()
-        .unwrap_or_else(|| directory.join(SHELF));
+    let shelf = Shelf::open(directory, arguments.to.as_ref())?;
     let shutdown = kit::Shutdown::on_signals()?;
     loop {
         let began = Instant::now();
         let made = tokio::select! {
-            made = make(directory, &arguments, &shelf, key.as_ref()) => made,
+            made = once(directory, &arguments, &shelf, key.as_ref(), began) => made,
             () = shutdown.requested() => return Ok(exit::INTERRUPTED),
         };
         match (made, arguments.every) {
-            (Ok(made), _) => {
-                say(line(&made, began.elapsed()));
-                for removed in keep(&shelf, arguments.keep)? {
-                    say(format_args!("removed {}", removed.display()));
-                }
-            }
+            (Ok(()), _) => {}
             // The next one may succeed; who looks after it sees the words.
             (Err(error), Some(_)) => tell(format_args!("recarga: no backup this time: {error:#}")),
             (Err(error), None) => return Err(error),
@@ -56,6 +49,97 @@ pub async fn run(directory: &Path, arguments: Backup) -> Result<u8> {
         tokio::select! {
             () = tokio::time::sleep(every.saturating_sub(began.elapsed())) => {}
             () = shutdown.requested() => return Ok(exit::SUCCESS),
+        }
+    }
+}
+
+/// Makes one, puts it where it is kept, and removes those that are too many.
+async fn once(
+    directory: &Path,
+    arguments: &Backup,
+    shelf: &Shelf,
+    key: Option<&Key>,
+    began: Instant,
+) -> Result<()> {
+    let made = make(directory, arguments, shelf.folder(), key).await?;
+    let place = match shelf {
+        Shelf::Folder(_) => made.folder.display().to_string(),
+        Shelf::Bucket(bucket, _) => {
+            let name = bucket.put(&made.folder).await?;
+            std::fs::remove_dir_all(&made.folder)
+                .with_context(|| format!("removing {}", made.folder.display()))?;
+            name.to_string()
+        }
+    };
+    say(line(&made, &place, began.elapsed()));
+    let Some(newest) = arguments.keep else {
+        return Ok(());
+    };
+    let removed: Vec<String> = match shelf {
+        Shelf::Folder(folder) => {
+            let removed = ::backup::keep(folder, newest.into())?;
+            removed.iter().map(|it| it.display().to_string()).collect()
+        }
+        Shelf::Bucket(bucket, _) => {
+            let removed = bucket.keep(newest.into()).await?;
+            removed.iter().map(ToString::to_string).collect()
+        }
+    };
+    for removed in removed {
+        say(format_args!("removed {removed}"));
+    }
+    Ok(())
+}
+
+/// Where backups are kept.
+enum Shelf {
+    Folder(PathBuf),
+    /// A bucket, and the folder in which each is made before it is sent.
+    Bucket(Bucket, TempDir),
+}
+
+impl Shelf {
+    fn open(directory: &Path, to: Option<&Place>) -> Result<Self> {
+        Ok(match to {
+            None => Self::Folder(directory.join(SHELF)),
+            Some(Place::Folder(folder)) => Self::Folder(folder.clone()),
+            Some(Place::Bucket(name)) => {
+                let folder = TempDir::with_prefix("recarga-backup-");
+                Self::Bucket(
+                    Bucket::open(name)?,
+                    folder.context("making a temporary folder")?,
+                )
+            }
+        })
+    }
+
+    /// Where one is made.
+    fn folder(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::Bucket(_, folder) => folder.path(),
+        }
+    }
+}
+
+/// A backup that is here, if need be for as long as this is kept.
+pub enum Here {
+    Folder(PathBuf),
+    Fetched(TempDir),
+}
+
+impl Here {
+    pub async fn bring(place: Place) -> Result<Self> {
+        Ok(match place {
+            Place::Folder(folder) => Self::Folder(folder),
+            Place::Bucket(name) => Self::Fetched(Bucket::open(&name)?.fetch().await?),
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::Fetched(folder) => folder.path(),
         }
     }
 }
@@ -98,17 +182,10 @@ async fn make(
     Ok(made?)
 }
 
-fn keep(shelf: &Path, newest: Option<u16>) -> Result<Vec<PathBuf>> {
-    match newest {
-        Some(newest) => Ok(::backup::keep(shelf, newest.into())?),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn line(made: &Made, took: Duration) -> String {
+fn line(made: &Made, place: &str, took: Duration) -> String {
     let manifest = &made.manifest;
     format!(
-        "backed up {} rows of {} tables and {} keys of the queue in {:.1} s, {:.1} MB{}: {}",
+        "backed up {} rows of {} tables and {} keys of the queue in {:.1} s, {:.1} MB{}: {place}",
         manifest.rows(),
         manifest.tables.len(),
         manifest.queue.keys,
@@ -118,8 +195,7 @@ fn line(made: &Made, took: Duration) -> String {
             ", encrypted"
         } else {
             ""
-        },
-        made.folder.display()
+        }
     )
 }
 
@@ -127,7 +203,8 @@ fn line(made: &Made, took: Duration) -> String {
 async fn prove(arguments: BackupVerify) -> Result<u8> {
     let key = key(&arguments.key)?;
     // Before anything is started: most of what can be wrong is seen here.
-    ::backup::check(&arguments.backup, key.as_ref())?;
+    let here = Here::bring(arguments.backup).await?;
+    ::backup::check(here.path(), key.as_ref())?;
     let options = Options {
         journal: arguments
             .journal
@@ -148,7 +225,7 @@ async fn prove(arguments: BackupVerify) -> Result<u8> {
     };
     let look = async {
         let (database, queue) = (&site.database_url, &site.redis_urls[0]);
-        ::backup::restore(&arguments.backup, key.as_ref(), database, queue, |_| ()).await?;
+        ::backup::restore(here.path(), key.as_ref(), database, queue, |_| ()).await?;
         anyhow::Ok(verify(&site, &options, tell).await?)
     };
     let report = tokio::select! {

@@ -7,7 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use host::ports::Wanted;
 use kit::Shutdown;
 
-use super::{backup::key, doctor};
+use super::{
+    backup::{Here, key},
+    doctor,
+};
 use crate::{
     arguments::{Restore, missing},
     exit,
@@ -20,16 +23,18 @@ pub async fn run(directory: &Path, arguments: Restore) -> Result<u8> {
     let key = key(&arguments.key)?;
     let key = key.as_ref();
     // Before anything is made or started.
-    ::backup::check(&arguments.backup, key)?;
+    let here = Here::bring(arguments.backup).await?;
+    let backup = here.path();
+    ::backup::check(backup, key)?;
     let shutdown = Shutdown::on_signals()?;
     let restored = if let Some(database) = &arguments.database_url {
         let Some(queue) = &arguments.queue_redis_url else {
             missing("--database-url", "--queue-redis-url");
         };
-        restore(&arguments.backup, key, database, queue, &shutdown).await?
+        restore(backup, key, database, queue, &shutdown).await?
     } else {
         doctor::ensure(false)?;
-        into_lab(directory, &arguments.backup, key, &shutdown).await?
+        into_lab(directory, backup, key, &shutdown).await?
     };
     let Some(restored) = restored else {
         return Ok(exit::INTERRUPTED);

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use kit::config::Secret;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use serde_json::json;
 use sha2::Sha256;
 use tokio::{
@@ -74,7 +74,7 @@ impl Webhook {
             "https" => {
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|error| kit::Error::config(URL, error))?;
-                Some((connector()?, name))
+                Some((TlsConnector::from(Arc::new(kit::tls::client()?)), name))
             }
             other => {
                 let reason = format!("{other} is neither http nor https");
@@ -225,19 +225,6 @@ fn sign(secret: &Secret, seconds: i64, body: &[u8]) -> String {
         "t={seconds},v1={}",
         hex::encode(mac.finalize().into_bytes())
     )
-}
-
-fn connector() -> Result<TlsConnector, kit::Error> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(kit::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[cfg(test)]
