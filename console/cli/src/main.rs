@@ -28,10 +28,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says how many threads a runtime has; tokio reads it.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
 /// A guard only waits, so one thread does; with one, the kernel also knows it as the parent of its child. An upstream of a
-/// benchmark must not take more than one core. The console has little to do, often: threads would mostly wake each other.
+/// benchmark must not take more than one core. The console has little to do, often: threads would mostly wake each other. So
+/// would those of a service, where its callers and its stores are on the same few cores: it takes half of them.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     match command {
+        Command::Serve(_) if std::env::var_os(THREADS).is_none() => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads((cores / 2).max(1));
+            runtime
+        }
         Command::Guard(_)
         | Command::Health(_)
         | Command::BenchUpstream(_)

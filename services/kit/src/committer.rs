@@ -166,7 +166,8 @@ impl<W: Work> Committer<W> {
             pushed
         };
         match pushed {
-            Ok(()) => shared.wake.notify_one(),
+            // The lane that was at work last: what it needs is still near at hand, in its connection's process too.
+            Ok(()) => shared.wake.notify_last(),
             Err(_) => {
                 shared.metrics.turned_away.inc();
             }
