@@ -128,16 +128,15 @@ impl Place {
 }
 
 async fn connect(url: &str) -> Result<Place> {
-    let servers = Servers::parse(url, TAG).map_err(|flaw| {
-        Error::Refused(format!(
-            "the URL of the queue's Redis cannot be used: {flaw}"
-        ))
-    })?;
-    let connection = servers.connect().await;
-    Ok(Place {
-        connection: connection.map_err(Error::redis("connecting to the queue's Redis"))?,
-        prefix: servers.key(PREFIX).into_owned(),
-    })
+    let open = async {
+        let servers = Servers::parse(url, TAG)?;
+        Ok(Place {
+            connection: servers.connect().await?,
+            prefix: servers.key(PREFIX).into_owned(),
+        })
+    };
+    open.await
+        .map_err(Error::redis("connecting to the queue's Redis"))
 }
 
 /// As it stands in a file: for each the length of its key, the key, its time, the length of its value, the value.

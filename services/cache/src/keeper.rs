@@ -271,6 +271,7 @@ impl Keeper {
     }
 
     async fn establish(&self, name: &str) -> RedisResult<Made> {
+        let begun = Instant::now();
         let primary = self.servers.primary().await?;
         let agreed = Instant::now();
         let mut connection = primary.connect_with(RESPONSE).await?;
@@ -312,7 +313,7 @@ impl Keeper {
         let clock = RedisClock::read(Instant::now(), time);
         let asked = Instant::now();
         let clock = self.beat(&mut connection, clock, name).await?;
-        let word = self.servers.are_several().then(|| Proof::new(agreed));
+        let word = self.servers.are_several().then(|| Proof::new(begun));
         Ok(Made {
             link: Link::new(connection, asked, self.serving.clone(), word, unknown_until),
             primary,

@@ -1,11 +1,8 @@
-//! Confirms that what was answered is on disk: everything that waits shares one question to Redis, asked on a connection
+//! Keeps the way to Redis, and confirms that what was answered over it is on disk: everything that waits shares one question to Redis, asked on a connection
 //! that does nothing else.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,9 +16,9 @@ use kit::{
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use redis::aio::MultiplexedConnection;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{Error, STORE};
+use crate::{Error, STORE, session::Session};
 
 /// How often the settings of Redis are looked at.
 const CHECK: Duration = Duration::from_millis(500);
@@ -31,10 +28,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const RESPONSE: Duration = Duration::from_secs(3);
 /// How long a start waits for Redis to say what it is; one that is away is asked later.
 const START: Duration = Duration::from_secs(3);
-/// Connections that all calls share: Redis reads 16 KiB of a connection before it turns to the next one, and one fsync serves
-/// all it has read in a turn.
-const CONNECTIONS: usize = 8;
-
 /// The way to Redis and what confirms, shared by all calls; cheap to clone.
 #[derive(Clone)]
 pub struct Disk {
@@ -54,35 +47,6 @@ pub struct Promised {
 /// Taken before something is written: what is written after it is confirmed by the same process of Redis or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(u64);
-
-/// One time with a Redis: all connections are to the same server, and all are made anew when one is lost.
-pub struct Session {
-    number: u64,
-    connections: Vec<MultiplexedConnection>,
-    next: AtomicUsize,
-    lost: Notify,
-}
-
-impl Session {
-    fn new(number: u64, connections: Vec<MultiplexedConnection>) -> Arc<Self> {
-        Arc::new(Self {
-            number,
-            connections,
-            next: AtomicUsize::new(0),
-            lost: Notify::new(),
-        })
-    }
-
-    pub fn connection(&self) -> MultiplexedConnection {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
-        self.connections[turn].clone()
-    }
-
-    /// Tells that a connection of this session is of no use any more.
-    pub fn lose(&self) {
-        self.lost.notify_one();
-    }
-}
 
 #[derive(Clone)]
 enum State {
@@ -191,7 +155,7 @@ impl Disk {
     /// None while nothing could be confirmed.
     pub fn ticket(&self) -> Option<Ticket> {
         match &*self.state() {
-            State::Fit(session) => Some(Ticket(session.number)),
+            State::Fit(session) => Some(Ticket(session.number())),
             State::Away | State::Unfit(..) => None,
         }
     }
@@ -260,15 +224,12 @@ impl Keeper {
     async fn connect(&mut self) -> redis::RedisResult<Link> {
         let primary = self.servers.primary().await?;
         let mut connection = primary.connect_with(RESPONSE).await?;
-        let mut connections = Vec::with_capacity(CONNECTIONS);
-        for _ in 0..CONNECTIONS {
-            connections.push(primary.connect().await?);
-        }
         let method = self.judge(&primary, &mut connection).await?;
         self.sessions += 1;
+        let session = Session::open(self.sessions, &primary).await?;
         Ok(Link {
             primary,
-            session: Session::new(self.sessions, connections),
+            session: Arc::new(session),
             connection,
             method,
         })
@@ -348,7 +309,7 @@ impl Keeper {
             let judged = tokio::select! {
                 biased;
                 () = &mut replaced => return End::Over,
-                () = link.session.lost.notified() => return End::Over,
+                () = link.session.lost() => return End::Over,
                 _ = check.tick() => self.judge(&primary, &mut link.connection).await,
                 waiter = waiters.recv() => {
                     let Some(waiter) = waiter else {
@@ -392,7 +353,7 @@ impl Keeper {
         let outcome = disk::fence(&mut link.connection, method, replicas, &self.fence).await;
         self.metrics.rounds.inc();
         for waiter in group {
-            if outcome.is_ok() && waiter.ticket == Ticket(link.session.number) {
+            if outcome.is_ok() && waiter.ticket == Ticket(link.session.number()) {
                 self.metrics.confirmed.inc_by(waiter.answers as u64);
                 let _ = waiter.confirmed.send(Ok(()));
             } else {
@@ -406,7 +367,7 @@ impl Keeper {
     /// will be.
     fn anew(&mut self, session: &mut Arc<Session>) {
         self.sessions += 1;
-        *session = Session::new(self.sessions, session.connections.clone());
+        *session = Arc::new(session.renumbered(self.sessions));
     }
 
     fn set(&self, state: State) {

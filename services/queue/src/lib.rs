@@ -7,6 +7,7 @@ mod error;
 mod name;
 mod rates;
 mod routes;
+mod session;
 mod state;
 mod store;
 mod wakers;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::backup::{Bucket, Key, Made, Place, Stores};
+use ::backup::{Bucket, Key, Made, Name, Place, Stores};
 use anyhow::{Context as _, Result};
 use host::{AtRest, Scratch};
 use proof::{
@@ -125,22 +125,35 @@ impl Shelf {
 /// A backup that is here, if need be for as long as this is kept.
 pub enum Here {
     Folder(PathBuf),
-    Fetched(TempDir),
+    Fetched(Name, TempDir),
 }
 
 impl Here {
     pub async fn bring(place: Place) -> Result<Self> {
         Ok(match place {
             Place::Folder(folder) => Self::Folder(folder),
-            Place::Bucket(name) => Self::Fetched(Bucket::open(&name)?.fetch().await?),
+            Place::Bucket(name) => {
+                let folder = Bucket::open(&name)?.fetch().await?;
+                Self::Fetched(name, folder)
+            }
         })
     }
 
     pub fn path(&self) -> &Path {
         match self {
             Self::Folder(folder) => folder,
-            Self::Fetched(folder) => folder.path(),
+            Self::Fetched(_, folder) => folder.path(),
         }
+    }
+
+    /// Sees that every file is what was written.
+    pub fn check(&self, key: Option<&Key>) -> Result<()> {
+        let checked = ::backup::check(self.path(), key);
+        match self {
+            Self::Folder(_) => checked?,
+            Self::Fetched(name, _) => checked.with_context(|| name.to_string())?,
+        };
+        Ok(())
     }
 }
 
@@ -204,7 +217,7 @@ async fn prove(arguments: BackupVerify) -> Result<u8> {
     let key = key(&arguments.key)?;
     // Before anything is started: most of what can be wrong is seen here.
     let here = Here::bring(arguments.backup).await?;
-    ::backup::check(here.path(), key.as_ref())?;
+    here.check(key.as_ref())?;
     let options = Options {
         journal: arguments
             .journal

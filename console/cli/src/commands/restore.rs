@@ -25,7 +25,7 @@ pub async fn run(directory: &Path, arguments: Restore) -> Result<u8> {
     // Before anything is made or started.
     let here = Here::bring(arguments.backup).await?;
     let backup = here.path();
-    ::backup::check(backup, key)?;
+    here.check(key)?;
     let shutdown = Shutdown::on_signals()?;
     let restored = if let Some(database) = &arguments.database_url {
         let Some(queue) = &arguments.queue_redis_url else {

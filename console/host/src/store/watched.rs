@@ -207,7 +207,7 @@ impl Watched {
     }
 
     fn servers(&self, tag: &str) -> Result<Servers> {
-        Servers::parse(&self.url, tag).map_err(|flaw| Error::Invalid(flaw.to_string()))
+        Ok(Servers::parse(&self.url, tag).map_err(redis::RedisError::from)?)
     }
 
     /// Makes one cluster of all nodes: the first half has the slots, each of the others follows one of them.

@@ -357,6 +357,27 @@ mod tests {
     }
 
     #[test]
+    fn the_redis_that_is_written_to_dies_and_stands_still_in_turn() {
+        for profile in [Profile::Short, Profile::Full] {
+            let scene = Scene {
+                watched: true,
+                ..scene()
+            };
+            for round in Plan::new(scene, profile, 7).take(60) {
+                let first = &round.faults[0].fault;
+                let stores = round.faults.iter().map(|timed| &timed.fault);
+                let killed = stores.filter(|fault| matches!(fault, Fault::KillStore(_)));
+                assert_eq!(killed.count(), 0, "{round}");
+                match round.number % 3 {
+                    1 => assert_eq!(first, &Fault::Promote, "{round}"),
+                    2 => assert!(matches!(first, Fault::FreezeStore(_)), "{round}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_scene_still_has_a_database() {
         let rounds = Plan::new(Scene::default(), Profile::Full, 1).take(50);
         assert!(rounds.flat_map(|round| round.faults).count() > 10);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kit::{messaging::TAG, redis::Servers};
-use redis::{ErrorKind, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 
 use super::sql::Announced;
 
@@ -79,9 +79,7 @@ fn names(text: &str, member: &str, id: i64) -> bool {
 
 /// Every text in the keys of a queue, with its key.
 async fn texts(url: &str, queue: &str) -> redis::RedisResult<Vec<(String, String)>> {
-    let servers = Servers::parse(url, TAG).map_err(|flaw| {
-        redis::RedisError::from((ErrorKind::InvalidClientConfig, "the URL", flaw.to_string()))
-    })?;
+    let servers = Servers::parse(url, TAG)?;
     let mut connection = servers.connect().await?;
     let pattern = format!("queue:{{{queue}}}*");
     let mut all = Vec::new();

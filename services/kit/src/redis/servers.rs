@@ -10,6 +10,9 @@
 //! knows that, when that was asked, nobody had been told of a later one. That is what lets a reader trust a server that may have been
 //! replaced while it was cut off from the others: [`Servers::agree`] asks again and again.
 
+mod url;
+mod votes;
+
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap},
@@ -24,6 +27,10 @@ use redis::{
     RedisConnectionInfo, RedisError, RedisResult, aio::MultiplexedConnection,
 };
 
+use self::{
+    url::Several,
+    votes::{Count, View, Vote, slot},
+};
 use super::{CONNECT, RESPONSE};
 
 /// How long one of those who decide may take to say who the primary is.
@@ -32,8 +39,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(500);
 const SENTINEL: &str = "redis-sentinel";
 const CLUSTER: &str = "redis-cluster";
-const SENTINEL_PORT: u16 = 26_379;
-const SLOTS: u16 = 16_384;
 
 /// Where a server is.
 type Address = (String, u16);
@@ -82,6 +87,19 @@ pub enum Flaw {
     Database,
     #[error("`{0}` is not known here; there is sentinelPassword")]
     Parameter(String),
+}
+
+impl From<Flaw> for RedisError {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::Redis(error) => error,
+            flaw => Self::from((
+                ErrorKind::InvalidClientConfig,
+                "the URL cannot be used",
+                flaw.to_string(),
+            )),
+        }
+    }
 }
 
 /// The server that is written to.
@@ -425,168 +443,6 @@ fn address(info: &ConnectionInfo) -> Option<Address> {
     }
 }
 
-/// What a URL of several servers says.
-struct Several {
-    is_cluster: bool,
-    hosts: Vec<ConnectionInfo>,
-    login: RedisConnectionInfo,
-    master: Option<String>,
-    sentinel_password: Option<String>,
-}
-
-impl Several {
-    fn parse(scheme: &str, rest: &str) -> Result<Self, Flaw> {
-        let (rest, fragment) = rest
-            .split_once('#')
-            .map_or((rest, None), |(rest, master)| (rest, Some(master)));
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut master = fragment.filter(|name| !name.is_empty()).map(str::to_owned);
-        let mut sentinel_password = None;
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "sentinelMasterId" => master = Some(value.into_owned()),
-                "sentinelPassword" => sentinel_password = Some(value.into_owned()),
-                other => return Err(Flaw::Parameter(other.to_owned())),
-            }
-        }
-        let (authority, path) = rest
-            .find('/')
-            .map_or((rest, ""), |slash| rest.split_at(slash));
-        let (user, named) = authority
-            .rsplit_once('@')
-            .map_or((String::new(), authority), |(user, hosts)| {
-                (format!("{user}@"), hosts)
-            });
-        let is_cluster = scheme == CLUSTER;
-        let hosts = named.split(',').map(|host| {
-            if host.is_empty() {
-                return Err(Flaw::EmptyHost);
-            }
-            // What is behind the last bracket of an IPv6 address, or the only colon.
-            let has_port = host
-                .rsplit(']')
-                .next()
-                .is_some_and(|tail| tail.contains(':'));
-            let port = if has_port || is_cluster {
-                String::new()
-            } else {
-                format!(":{SENTINEL_PORT}")
-            };
-            format!("redis://{user}{host}{port}{path}")
-                .into_connection_info()
-                .map_err(Flaw::Redis)
-        });
-        let hosts: Vec<ConnectionInfo> = hosts.collect::<Result<_, _>>()?;
-        let login = hosts
-            .first()
-            .map(|host| host.redis_settings().clone())
-            .unwrap_or_default();
-        Ok(Self {
-            is_cluster,
-            hosts,
-            login,
-            master,
-            sentinel_password,
-        })
-    }
-}
-
-/// Whom one of those who decide calls the primary, and how many decide, as far as it knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Vote {
-    elect: Address,
-    of: usize,
-}
-
-/// The votes so far.
-#[derive(Default)]
-struct Count {
-    votes: HashMap<Address, usize>,
-    of: usize,
-}
-
-impl Count {
-    /// The winner, as soon as there is one.
-    fn add(&mut self, vote: Vote) -> Option<Address> {
-        self.of = self.of.max(vote.of);
-        let votes = self.votes.entry(vote.elect.clone()).or_default();
-        *votes += 1;
-        (*votes * 2 > self.of).then_some(vote.elect)
-    }
-}
-
-/// What a node of a cluster sees.
-#[derive(Debug, PartialEq, Eq)]
-struct View {
-    nodes: Vec<Address>,
-    /// Only masters that have slots decide.
-    vote: Option<Vote>,
-}
-
-impl View {
-    /// Reads the answer of `CLUSTER NODES`: for each node its id, `host:port@bus,name`, flags, master, when it was pinged and
-    /// answered, epoch, link, and the slots it has.
-    fn read(text: &str, asked: &Address, slot: u16) -> Self {
-        let (mut nodes, mut masters, mut may_vote, mut elect) = (Vec::new(), 0, false, None);
-        for line in text.lines() {
-            let mut words = line.split_ascii_whitespace();
-            let (Some(place), Some(flags)) = (words.nth(1), words.next()) else {
-                continue;
-            };
-            let has = |flag: &str| flags.split(',').any(|it| it == flag);
-            let Some(address) = node(place, asked) else {
-                continue;
-            };
-            if has("noaddr") || has("handshake") {
-                continue;
-            }
-            nodes.push(address.clone());
-            let mut slots = words.skip(5).filter_map(range).peekable();
-            if !has("master") || slots.peek().is_none() {
-                continue;
-            }
-            masters += 1;
-            may_vote |= has("myself");
-            if slots.any(|(first, last)| (first..=last).contains(&slot)) {
-                elect = Some(address);
-            }
-        }
-        let vote = elect
-            .filter(|_| may_vote)
-            .map(|elect| Vote { elect, of: masters });
-        Self { nodes, vote }
-    }
-}
-
-/// A node that knows no address of its own has the one that it was asked at.
-fn node(place: &str, asked: &Address) -> Option<Address> {
-    let place = place.split(['@', ',']).next()?;
-    let (host, port) = place.rsplit_once(':')?;
-    let host = if host.is_empty() { &asked.0 } else { host };
-    Some((host.to_owned(), port.parse().ok()?))
-}
-
-/// Slots as they are written, `7` or `0-5460`; none for one that is on its way.
-fn range(text: &str) -> Option<(u16, u16)> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    Some((first.parse().ok()?, last.parse().ok()?))
-}
-
-/// The slot of a hash tag: CRC-16 with polynomial 0x1021, of which a cluster takes 14 bits.
-fn slot(tag: &str) -> u16 {
-    let checksum = tag.bytes().fold(0_u16, |checksum, byte| {
-        (0..8).fold(checksum ^ (u16::from(byte) << 8), |checksum, _| {
-            let shifted = checksum << 1;
-            if checksum & 0x8000 == 0 {
-                shifted
-            } else {
-                shifted ^ 0x1021
-            }
-        })
-    });
-    checksum % SLOTS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -656,59 +512,5 @@ mod tests {
             slave1:ip=10.0.0.3,port=7005,state=wait_bgsave,offset=0,lag=0\r\n\
             slave_repl_offset:1\r\nslave2:nonsense\r\n";
         assert_eq!(replicas(report), [at("10.0.0.2", 7_004)]);
-    }
-
-    #[test]
-    fn slots_are_those_of_the_specification() {
-        for (tag, expected) in [("123456789", 12_739), ("foo", 12_182), ("", 0)] {
-            assert_eq!(slot(tag), expected, "{tag}");
-        }
-    }
-
-    #[test]
-    fn more_than_half_decide_and_no_less() {
-        let vote = |host: &str, of| Vote {
-            elect: at(host, 1),
-            of,
-        };
-        let mut count = Count::default();
-        assert_eq!(count.add(vote("a", 3)), None);
-        assert_eq!(count.add(vote("b", 3)), None);
-        assert_eq!(count.add(vote("a", 3)), Some(at("a", 1)));
-        // The half is not more than the half, and who knows of more of them is believed.
-        let mut count = Count::default();
-        assert_eq!(count.add(vote("a", 4)), None);
-        assert_eq!(count.add(vote("a", 2)), None);
-        assert_eq!(count.add(vote("a", 3)), Some(at("a", 1)));
-    }
-
-    #[test]
-    fn a_cluster_s_view_is_read() {
-        let text = "\
-07c3 127.0.0.1:7004@17004,host slave e7d1 0 1426238317239 4 connected
-67ed :7002@17002 myself,master - 0 1426238316232 2 connected 5461-10922
-292f 127.0.0.1:7003@17003 master,fail - 0 1426238318243 3 disconnected 10923-16382 16383
-6ec2 127.0.0.1:7005@17005 master - 0 1426238316232 5 connected [93-<-292f]
-824f :0@0 slave,noaddr 292f 0 1426238317741 6 disconnected
-e7d1 10.0.0.1:7001@17001 master - 0 0 1 connected 0-5460 [93->-67ed]
-broken";
-        let asked = at("127.0.0.9", 7_002);
-        let view = View::read(text, &asked, 16_383);
-        assert_eq!(view.nodes.len(), 5);
-        assert_eq!(
-            view.vote,
-            Some(Vote {
-                elect: at("127.0.0.1", 7_003),
-                of: 3
-            })
-        );
-        let own = View::read(text, &asked, 6_000).vote.unwrap();
-        assert_eq!(own.elect, asked);
-        // A replica sees the same and has no vote; nor has anybody while nobody has the slot.
-        let replica = text.replace("myself,master", "master");
-        assert_eq!(View::read(&replica, &asked, 6_000).vote, None);
-        assert_eq!(View::read("", &asked, 0).vote, None);
-        let without = text.replace("0-5460 ", "1-5460 ");
-        assert_eq!(View::read(&without, &asked, 0).vote, None);
     }
 }
