@@ -26,8 +26,12 @@ fn console(lab: &Whole) -> Program {
         .size(80, 24)
 }
 
-/// Presses keys one after the other and waits for what they lead to.
+/// Presses keys one after the other and waits for what they lead to. What is shown before them would say nothing.
 fn then(session: &Session, keys: &[&str], shown: &str) {
+    assert!(
+        !session.look(|seen| seen.shows(shown)),
+        "{shown:?} is shown before {keys:?}"
+    );
     for key in keys {
         session.keys(key).unwrap();
     }
@@ -51,7 +55,7 @@ fn an_operators_day() {
     );
     let session = open(console(&lab));
     session.until_shown("all 15 up").unwrap();
-    then(&session, &["t", "t"], "50/s");
+    then(&session, &["t", "t"], "constant traffic at 50/s");
 
     // Find the slow gateway.
     then(&session, &["2"], "Gateways");
@@ -69,7 +73,8 @@ fn an_operators_day() {
     then(&session, &["y"], "gateway-2 is drained");
     then(&session, &["a", "s"], "Restart gateway-2?");
     then(&session, &["y"], "restarted: gateway-2");
-    then(&session, &["a", "r"], "gateway-2 ");
+    // The restart has brought it back already, and restoring says so.
+    then(&session, &["a", "r"], "gateway-2 was not drained");
     session
         .wait_for("gateway-2 is quick again", PATIENCE, |seen| {
             (milliseconds(&seen.text(), "gateway-2")? < 150.0).then_some(())
@@ -110,8 +115,9 @@ fn an_operators_day() {
     );
     then(&session, &["4"], "Queues");
     then(&session, &["/", "d", "a", "y", "\r"], "Dead letters of day");
-    then(&session, &["\t", "\t"], "for the day");
-    then(&session, &["a", "r"], "Send 1 dead letter of day again?");
+    session.until_shown("for the day").unwrap();
+    let question = "Send 1 dead letter of day again?";
+    then(&session, &["\t", "\t", "a", "r"], question);
     then(&session, &["y"], "1 dead letter sent again");
 
     // Export the last five minutes.
