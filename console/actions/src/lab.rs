@@ -1,6 +1,15 @@
 //! Where a lab's processes are, and what whoever asks may do.
 
-use kit::{Topology, topology::State};
+use std::path::PathBuf;
+
+use kit::{
+    Topology,
+    client::Transport,
+    tls::{MutualTlsArgs, OPERATOR, Tiers},
+    topology::State,
+};
+
+use crate::Door;
 
 /// A lab, as far as its levers are concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +24,8 @@ pub struct Lab {
     pub supervised: bool,
     /// Where the supervisor is steered over HTTP, if it is.
     pub supervisor_url: Option<String>,
+    /// The folder with the certificates by which the tiers know each other, if they do.
+    pub mutual_tls: Option<PathBuf>,
 }
 
 /// One instance.
@@ -36,6 +47,29 @@ impl Lab {
         self.instances
             .iter()
             .filter(move |place| place.role == role)
+    }
+
+    /// The way through a door where the tiers take TLS only; none where every client may pass.
+    pub fn transport(&self, door: &Door) -> Result<Option<Transport>, kit::Error> {
+        let (Some(folder), Some(role)) = (&self.mutual_tls, self.tier(door)) else {
+            return Ok(None);
+        };
+        let tiers = Tiers::load(&MutualTlsArgs::of(folder, OPERATOR))?;
+        Transport::to(role, &tiers).map(Some)
+    }
+
+    /// Which tier is behind a door; none behind the front door.
+    fn tier(&self, door: &Door) -> Option<&str> {
+        match door {
+            Door::Public => None,
+            Door::Cache => Some("cache"),
+            Door::Queue => Some("queue"),
+            Door::Worker => Some("worker"),
+            Door::Instance(name) => {
+                let place = self.instances.iter().find(|place| place.name == *name)?;
+                Some(place.role.as_str()).filter(|role| *role != "balancer")
+            }
+        }
     }
 
     /// The roles, in the order of the instances.
@@ -60,6 +94,7 @@ impl From<&Topology> for Lab {
             worker_url: topology.worker_url.clone(),
             supervised: topology.supervisor_pid.is_some(),
             supervisor_url: topology.supervisor_url.clone(),
+            mutual_tls: topology.mutual_tls.clone(),
             instances: topology
                 .instances
                 .iter()

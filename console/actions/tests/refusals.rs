@@ -37,6 +37,7 @@ fn lab(address: &str) -> Lab {
             .collect(),
         supervised: true,
         supervisor_url: None,
+        mutual_tls: None,
     }
 }
 

@@ -11,6 +11,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use host::{Count, Target, guard::StopSignal};
+use kit::tls::MutualTlsArgs;
 
 use crate::{commands::serve::Service, exit};
 
@@ -84,6 +85,8 @@ pub enum Command {
     Routes(Deferred<Routes>),
     /// Print a completion script for a shell.
     Completions(Deferred<Completions>),
+    /// Make the certificates by which tiers know each other: an authority, and one for each role.
+    Certificates(Deferred<Certificates>),
     /// Write the manual's pages into a folder: one for each command.
     Man(Deferred<Man>),
     /// For developers: run the tests against throw-away stores.
@@ -144,6 +147,9 @@ pub struct Up {
     /// Refuse every lever (drain, faults, flush, scale, ...), whoever pulls it: a lab to be looked at.
     #[arg(long, env = "RECARGA_READ_ONLY")]
     pub read_only: bool,
+    /// Encrypt every call between tiers, and have both sides show who they are: certificates are made in the lab's folder.
+    #[arg(long, env = "RECARGA_MUTUAL_TLS")]
+    pub mutual_tls: bool,
     /// Use this PostgreSQL (15 or newer) instead of a private one.
     #[arg(long, env = "RECARGA_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
@@ -291,6 +297,8 @@ pub struct Verify {
     /// With --database-url: a gateway of the running system, such as `http://127.0.0.1:8101`; may be repeated.
     #[arg(long, value_name = "URL")]
     pub gateway: Vec<String>,
+    #[command(flatten)]
+    pub mtls: MutualTlsArgs,
     /// The report as one JSON document.
     #[arg(long)]
     pub json: bool,
@@ -319,6 +327,9 @@ pub struct Chaos {
     /// On several Redis servers: in two rounds of three the one that is written to dies, or stands still for a while.
     #[arg(long, value_enum, default_value_t)]
     pub redis: ChaosRedis,
+    /// Encrypt every call between tiers, and have both sides show who they are.
+    #[arg(long)]
+    pub mutual_tls: bool,
     /// Keep the lab's folder and the journal even when everything holds.
     #[arg(long)]
     pub keep: bool,
@@ -493,6 +504,15 @@ pub struct Routes {
 #[derive(Debug, Args)]
 pub struct Completions {
     pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Certificates {
+    /// The folder that they are written to. An authority that is there stays; the roles' certificates are made anew.
+    pub folder: PathBuf,
+    /// How long the roles' certificates are good for.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub days: u64,
 }
 
 #[derive(Debug, Args)]

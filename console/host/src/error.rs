@@ -8,6 +8,8 @@ use std::{
 /// A failure the person at the terminal can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Kit(#[from] kit::Error),
     #[error(
         "{what} is not installed on this machine; install it with\n    {command}\nor let `recarga doctor --install` do it"
     )]

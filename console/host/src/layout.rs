@@ -64,6 +64,12 @@ impl Layout {
         self.root.join("ports.json")
     }
 
+    /// By which the tiers know each other.
+    #[must_use]
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("certificates")
+    }
+
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

@@ -5,6 +5,7 @@
 mod account;
 mod at_rest;
 pub mod backoff;
+pub mod certificates;
 pub mod control;
 pub mod database;
 mod error;

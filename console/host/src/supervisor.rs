@@ -14,6 +14,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use kit::{
     Topology,
+    tls::MutualTlsArgs,
     topology::{Instance, State, Store},
 };
 
@@ -103,13 +104,15 @@ impl Inner {
                 format!("topology:{}#{other}", topology.display()),
             ));
         }
-        if self
-            .topology
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read_only
-        {
+        let (read_only, mutual_tls) = {
+            let topology = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
+            (topology.read_only, topology.mutual_tls.clone())
+        };
+        if read_only {
             variables.push(("RECARGA_READ_ONLY".to_owned(), "true".to_owned()));
+        }
+        if let Some(folder) = mutual_tls {
+            variables.extend(MutualTlsArgs::of(&folder, role.name()).variables());
         }
         if role == Role::Gateway {
             variables.push((

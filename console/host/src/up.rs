@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use chrono::Utc;
 use kit::{
     Topology,
     topology::{Store, VERSION},
@@ -13,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     account::Account,
+    certificates,
     control::Control,
     database,
     error::{Error, Result},
@@ -28,6 +30,9 @@ use crate::{
     supervisor::{StoreUrls, Supervisor},
     surface::Surface,
 };
+
+/// How long a lab's certificates are good for; each start makes new ones.
+const CERTIFICATE_DAYS: u64 = 365;
 
 /// What kind of lab, and where.
 #[derive(Clone, Debug)]
@@ -51,6 +56,8 @@ pub struct Options {
     pub rewire: Option<Rewire>,
     /// Refuse every lever of the lab, whoever pulls it.
     pub read_only: bool,
+    /// Encrypt every call between tiers, and have both sides show who they are.
+    pub mutual_tls: bool,
 }
 
 /// A lab that runs in this process's care.
@@ -122,7 +129,7 @@ pub async fn stores(
     }
 }
 
-fn empty_topology(read_only: bool) -> Topology {
+fn empty_topology(read_only: bool, mutual_tls: Option<PathBuf>) -> Topology {
     Topology {
         version: VERSION,
         public_url: String::new(),
@@ -132,6 +139,7 @@ fn empty_topology(read_only: bool) -> Topology {
         supervisor_pid: Some(std::process::id()),
         supervisor_url: None,
         read_only,
+        mutual_tls,
         stores: Vec::new(),
         instances: Vec::new(),
     }
@@ -148,13 +156,17 @@ impl Lab {
         let secrets = Secrets::load_or_generate(&layout)?;
         leftovers::stop_services(&layout, &events).await;
         let ports = Ports::load(&layout, options.ports.clone());
+        let certificates = options.mutual_tls.then(|| layout.certificates());
+        if let Some(folder) = &certificates {
+            certificates::make(folder, CERTIFICATE_DAYS, Utc::now())?;
+        }
         let supervisor = Supervisor::new(
             layout.clone(),
             secrets.clone(),
             options.program.clone(),
             events.clone(),
             ports,
-            empty_topology(options.read_only),
+            empty_topology(options.read_only, certificates),
             options.rewire.clone(),
         )?;
         Ok(Some(Self {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use http::header::HeaderValue;
+use rustls::ClientConfig;
 use serde::Serialize;
 
 use crate::{Call, Credentials, Error, Target, token::Tokens, wire::Wire};
@@ -95,6 +96,8 @@ pub struct FreshnessOptions {
     pub gateways: Vec<String>,
     /// Whether addresses off this machine are allowed.
     pub allow_remote: bool,
+    /// How the gateways are spoken to, where they take TLS only.
+    pub tls: Option<Arc<ClientConfig>>,
     pub credentials: Credentials,
     /// The cards, which nobody else may use meanwhile.
     pub cards: Vec<u64>,
@@ -169,7 +172,10 @@ pub async fn check_freshness(
     let targets = options
         .gateways
         .iter()
-        .map(|gateway| Target::parse(gateway, options.allow_remote))
+        .map(|gateway| {
+            let target = Target::parse(gateway, options.allow_remote)?;
+            Ok(target.behind(options.tls.clone()))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let missing = |option| Error::Option {
         option,

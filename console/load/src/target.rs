@@ -1,15 +1,21 @@
 //! The one address that traffic goes to, and the rule that it is on this machine.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use rustls::ClientConfig;
 
 use crate::Error;
 
 /// A checked `http://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     host: String,
     port: u16,
     remote_allowed: bool,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Target {
@@ -38,6 +44,7 @@ impl Target {
             host,
             port: url.port().unwrap_or(80),
             remote_allowed: allow_remote,
+            tls: None,
         };
         let local = target.host == "localhost"
             || target
@@ -48,6 +55,16 @@ impl Target {
         } else {
             Err(Error::Remote { host: target.host })
         }
+    }
+
+    /// The same behind TLS, whose configuration says who must be there.
+    #[must_use]
+    pub fn behind(self, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.tls.as_ref()
     }
 
     /// The value of the `Host` header.

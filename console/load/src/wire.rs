@@ -6,7 +6,7 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use kit::tls::Link;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{Call, Target};
@@ -146,10 +146,9 @@ impl Wire {
 
     async fn connect(&mut self) -> Result<Open, Failure> {
         let addresses = self.target.resolve().await.map_err(Failure::Connect)?;
-        let stream = TcpStream::connect(addresses.as_slice())
+        let stream = Link::connect(addresses.as_slice(), self.target.tls())
             .await
             .map_err(Failure::Connect)?;
-        stream.set_nodelay(true).map_err(Failure::Connect)?;
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(Failure::Broken)?;

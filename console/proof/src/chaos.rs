@@ -20,7 +20,7 @@ use host::{
     ports::Wanted,
     store::{Replicated, Watch, Watched},
 };
-use kit::{Shutdown, postgres::Servers};
+use kit::{Shutdown, Topology, postgres::Servers, tls::Tiers};
 use sqlx::Connection as _;
 use tempfile::TempDir;
 
@@ -91,6 +91,8 @@ pub struct Options {
     pub replicated: bool,
     /// On several Redis servers; in two rounds of three the one that is written to dies, or stands still for a while.
     pub watch: Option<Watch>,
+    /// Every call between tiers is encrypted, and both sides show who they are.
+    pub mutual_tls: bool,
 }
 
 /// Why there is no result.
@@ -282,11 +284,26 @@ async fn start(
             seed: 1,
         },
         read_only: false,
+        mutual_tls: options.mutual_tls,
         rewire: Some(board.rewire(environment.collect())),
     };
     match host::up(lab, Events::ignore(), shutdown.clone()).await? {
         Outcome::Started(lab) => Ok((*lab, board)),
         Outcome::AlreadyRunning => Err(Error::Clients("the folder is in use".to_owned())),
+    }
+}
+
+fn tiers(topology: &Topology) -> Result<Tiers, Error> {
+    topology
+        .tiers()
+        .map_err(|error| Error::Clients(error.to_string()))
+}
+
+/// How the tiers are spoken to past the front door.
+fn scheme(topology: &Topology) -> &'static str {
+    match topology.mutual_tls {
+        Some(_) => "https",
+        None => "http",
     }
 }
 
@@ -315,13 +332,14 @@ impl<T: Fn(String)> Stage<'_, T> {
             },
         )?;
         let topology = self.lab.topology();
-        let client = Client::new(&topology.public_url, recorder.clone())
-            .map_err(|error| Error::Clients(error.to_string()))?;
+        let tiers = tiers(&topology)?;
+        let client =
+            Client::new(&topology.public_url, &tiers, recorder.clone()).map_err(Error::Clients)?;
         client.sign_in().await.map_err(Error::Clients)?;
         let (seed, run) = (self.options.seed, rand::random());
         let queues = topology
             .of_role("queue")
-            .map(|queue| format!("http://{}", queue.listen))
+            .map(|queue| format!("{}://{}", scheme(&topology), queue.listen))
             .collect();
         let queues = Queues::start(&client, queues, run, seed)
             .await
@@ -403,6 +421,7 @@ impl<T: Fn(String)> Stage<'_, T> {
                     .of_role("gateway")
                     .map(|gateway| format!("http://{}", gateway.listen))
                     .collect(),
+                tiers: tiers(&self.lab.topology())?,
             }),
         })
     }

@@ -12,7 +12,7 @@ mod whereabouts;
 
 use std::time::{Duration, Instant};
 
-use kit::postgres::Servers;
+use kit::{postgres::Servers, tls::Tiers};
 use sqlx::{
     Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -41,6 +41,8 @@ pub struct Site {
 pub struct Live {
     /// The addresses of all gateways, as `http://host:port`.
     pub gateways: Vec<String>,
+    /// How they are spoken to.
+    pub tiers: Tiers,
 }
 
 /// How thorough, and how patient.

@@ -71,6 +71,7 @@ impl Lab {
             worker_url: url,
             supervisor_pid: None,
             supervisor_url: None,
+            mutual_tls: None,
             read_only: false,
             stores: Vec::new(),
             instances: instances.iter().map(instance).collect(),

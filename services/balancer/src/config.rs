@@ -3,14 +3,16 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
-use kit::{Common, discovery::Source};
+use kit::{
+    Common,
+    discovery::Source,
+    tls::{Certificates, FRONT},
+};
 use proxy::{
     Balancing, CheckSettings, HashOn, PolicyKind, Thresholds, edge::EdgeSettings,
     samples::SampleSettings,
 };
 use serde_json::{Value, json};
-
-use crate::tls::Certificates;
 
 /// Everything a balancer can be told.
 #[derive(clap::Args, Clone, Debug)]
@@ -120,7 +122,7 @@ impl Config {
     /// What the public port shows of itself, if it is encrypted.
     pub fn certificates(&self) -> Result<Option<Certificates>, kit::Error> {
         match (&self.tls_certificate, &self.tls_key) {
-            (Some(certificate), Some(key)) => Certificates::load(certificate, key).map(Some),
+            (Some(certificate), Some(key)) => Certificates::load(FRONT, certificate, key).map(Some),
             _ => Ok(None),
         }
     }

@@ -15,7 +15,6 @@ mod host;
 mod metrics;
 mod page;
 mod routes;
-mod tls;
 
 use std::{
     sync::Arc,
@@ -41,7 +40,7 @@ pub async fn run(
     document: utoipa::openapi::OpenApi,
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = Service::new("balancer", &config.common, shutdown.clone())
+    let service = Service::new("balancer", &config.common, shutdown.clone())?
         .safeguards(&[Safeguard::Shedding, Safeguard::RetryBudget]);
     service.recorder().time_routes();
     let instance = service.instance().clone();
@@ -51,7 +50,7 @@ pub async fn run(
         thresholds: config.thresholds(),
         check: config.check(),
         balancing: config.balancing()?,
-        ..PoolSettings::new("gateway")
+        ..PoolSettings::among("gateway", instance.tiers())?
     };
     let pool = Pool::new(settings, &metrics);
     let endpoints = instance.discover(config.gateways.clone()).await;

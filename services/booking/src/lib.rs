@@ -39,11 +39,11 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("booking", &config.common, shutdown);
+    let service = kit::Service::new("booking", &config.common, shutdown)?;
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let direct = kit::postgres::direct(&instance, &config.database, &pool)?;
-    let queue = Client::connect(instance.discover(config.queue).await)?;
+    let queue = Client::connect(instance.discover(config.queue).await, instance.tiers())?;
     kit::retention::keep(&instance, &pool, "tutoring", config.retention);
     let state = AppState {
         relay: Relay::new(&instance, direct, "tutoring", queue),

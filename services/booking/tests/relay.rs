@@ -92,7 +92,11 @@ async fn announce(pool: &PgPool, tutors: std::ops::Range<i64>) {
 
 async fn received(queue: SocketAddr) -> Vec<i64> {
     let source = Source::List(vec![queue.to_string()]);
-    let client = Client::connect(source.watch(Shutdown::new()).await).unwrap();
+    let client = Client::connect(
+        source.watch(Shutdown::new()).await,
+        &kit::tls::Tiers::default(),
+    )
+    .unwrap();
     let mut tutors = Vec::new();
     loop {
         let messages = client

@@ -41,7 +41,7 @@ const BODY_LIMIT: usize = error::VALUE_LIMIT + 64 * 1024;
 
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let service = Service::new("cache", &config.common, shutdown)
+    let service = Service::new("cache", &config.common, shutdown)?
         .safeguards(&[Safeguard::LeaseVoid, Safeguard::Leases]);
     let instance = service.instance().clone();
     // Not ready before the first purge.

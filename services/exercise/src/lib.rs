@@ -39,7 +39,7 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("exercise", &config.common, shutdown)
+    let service = kit::Service::new("exercise", &config.common, shutdown)?
         // A delay of a minute must be seen to its end.
         .request_limit(std::time::Duration::from_secs(90));
     let instance = service.instance().clone();

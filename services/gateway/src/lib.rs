@@ -73,7 +73,7 @@ const TIDY: Duration = Duration::from_mins(1);
 
 /// Serves until the shutdown.
 pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let service = Service::new("gateway", &config.common, shutdown.clone()).safeguards(&[
+    let service = Service::new("gateway", &config.common, shutdown.clone())?.safeguards(&[
         Safeguard::Leases,
         Safeguard::Shedding,
         Safeguard::RetryBudget,
@@ -98,9 +98,9 @@ pub async fn run(listeners: Listeners, config: Config, shutdown: Shutdown) -> Re
             config.source(upstream),
             &pool_metrics,
         );
-        pools.insert(upstream, forwarder.await);
+        pools.insert(upstream, forwarder.await?);
     }
-    let cache = forwarder(&instance, "cache", config.cache.clone(), &pool_metrics).await;
+    let cache = forwarder(&instance, "cache", config.cache.clone(), &pool_metrics).await?;
     let shared = shared(&instance, &config).await?;
     let metrics = instance.metrics().register(Metrics::register);
     let first_level = first_level(&instance, &config, &metrics)?;
@@ -185,12 +185,14 @@ async fn forwarder(
     name: &str,
     source: Source,
     metrics: &proxy::Metrics,
-) -> Forwarder {
-    let pool = Pool::new(PoolSettings::new(name), metrics);
+) -> Result<Forwarder, Error> {
+    let settings = PoolSettings::among(name, instance.tiers())?;
+    let pool = Pool::new(settings, metrics);
     let shutdown = instance.shutdown();
     let endpoints = instance.discover(source).await;
     instance.spawn(pool.clone().run(endpoints, shutdown.token()));
-    Forwarder::new(pool, ForwarderSettings::new(instance.name()))
+    let settings = ForwarderSettings::new(instance.name());
+    Ok(Forwarder::new(pool, settings))
 }
 
 /// The copies that this gateway keeps, if it is to keep any.

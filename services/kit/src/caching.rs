@@ -336,7 +336,7 @@ mod tests {
     use tokio::{net::TcpListener, sync::watch};
 
     use super::*;
-    use crate::{discovery::Source, testing::eventually};
+    use crate::{discovery::Source, testing::eventually, tls::Tiers};
 
     type Heard = Arc<Mutex<Vec<Value>>>;
 
@@ -387,6 +387,7 @@ mod tests {
                 "cache",
                 source.watch(Shutdown::new()).await,
                 Duration::from_secs(5),
+                &Tiers::default(),
             )
             .expect("a client"),
         )

@@ -1,5 +1,7 @@
 //! Calls between services: pooled connections, the caller's deadline, request ids, and a next instance when one refuses.
 
+mod transport;
+
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -10,14 +12,14 @@ use http::Method;
 use reqwest::{RequestBuilder, Response};
 use tokio::sync::watch;
 
+pub use self::transport::{Failure, Transport};
 use crate::{
     Error, Problem, RequestContext,
     context::{DEADLINE, REQUEST_ID, TRACEPARENT},
     discovery::Endpoint,
+    tls::Tiers,
 };
 
-/// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_millis(500);
 /// How much earlier than its caller a call gives up, so that the answer still arrives.
 const MARGIN: Duration = Duration::from_millis(50);
 
@@ -26,9 +28,11 @@ pub struct Peer {
     role: &'static str,
     endpoints: watch::Receiver<Vec<Endpoint>>,
     next: AtomicUsize,
-    http: reqwest::Client,
+    transport: Transport,
     limit: Duration,
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A call that got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +42,14 @@ pub enum CallError {
     #[error("{role} cannot be reached: {source}")]
     Unreachable {
         role: &'static str,
-        source: reqwest::Error,
+        source: BoxError,
     },
     #[error("{role} did not answer in time")]
     TimedOut { role: &'static str },
     #[error("the connection to {role} broke: {source}")]
     Broken {
         role: &'static str,
-        source: reqwest::Error,
+        source: BoxError,
     },
     #[error("{role} answered {status}: {body}")]
     Refused {
@@ -86,20 +90,13 @@ impl Peer {
         role: &'static str,
         endpoints: watch::Receiver<Vec<Endpoint>>,
         limit: Duration,
+        tiers: &Tiers,
     ) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .tcp_nodelay(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(Error::other)?;
         Ok(Self {
             role,
             endpoints,
             next: AtomicUsize::new(0),
-            http,
+            transport: Transport::to(role, tiers)?,
             limit,
         })
     }
@@ -165,7 +162,9 @@ impl Peer {
         path: &str,
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
-        let mut request = self.http.request(method, format!("http://{address}{path}"));
+        let mut request = self
+            .transport
+            .request(method, format!("http://{address}{path}"));
         let mut budget = limit;
         if let Some(context) = RequestContext::current() {
             budget = budget.min(context.remaining().saturating_sub(MARGIN));
@@ -177,21 +176,16 @@ impl Peer {
         if budget.is_zero() {
             return Err(CallError::TimedOut { role: self.role });
         }
-        let request = shape(
-            request
-                .header(DEADLINE, budget.as_millis().to_string())
-                .timeout(budget),
-        );
-        request.send().await.map_err(|source| {
-            let role = self.role;
-            if source.is_connect() {
-                CallError::Unreachable { role, source }
-            } else if source.is_timeout() {
-                CallError::TimedOut { role }
-            } else {
-                CallError::Broken { role, source }
-            }
-        })
+        let request = shape(request.header(DEADLINE, budget.as_millis().to_string()));
+        let role = self.role;
+        self.transport
+            .send(request, budget)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Connect(source) => CallError::Unreachable { role, source },
+                Failure::TimedOut => CallError::TimedOut { role },
+                Failure::Broken(source) => CallError::Broken { role, source },
+            })
     }
 
     /// Turns a status other than success into an error.
@@ -221,7 +215,7 @@ impl Peer {
     ) -> Result<T, CallError> {
         response.json().await.map_err(|source| CallError::Broken {
             role: self.role,
-            source,
+            source: source.into(),
         })
     }
 }

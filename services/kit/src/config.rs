@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::safeguards::Safeguard;
+use crate::{safeguards::Safeguard, tls::MutualTlsArgs};
 
 /// Identity, addresses, logging and shutdown of one instance.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Common {
     /// Refuse every lever, whoever pulls it: for a lab that others only look at. What the business offers stays.
     #[arg(long, env = "RECARGA_READ_ONLY")]
     pub read_only: bool,
+    #[command(flatten)]
+    pub mtls: MutualTlsArgs,
     /// Do without a safeguard from the start and for good, to see that its absence is noticed; for tests of the tests.
     #[arg(
         long,
@@ -67,6 +69,7 @@ impl Common {
             drain_notice_ms: 0,
             dns_max_seconds: 2,
             read_only: false,
+            mtls: MutualTlsArgs::default(),
             without_safeguard: Vec::new(),
         }
     }

@@ -17,12 +17,13 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Common, Problem, Shutdown,
+    Common, Error, Problem, Shutdown,
     config::Secret,
     discovery::{Endpoint, Source},
     faults::Faults,
     metrics::Metrics,
     safeguards::Safeguard,
+    tls::Tiers,
 };
 
 /// Shared by everything in the process that serves one role; cheap to clone.
@@ -47,6 +48,7 @@ struct Inner {
     read_only: bool,
     levers: RwLock<BTreeMap<&'static str, Lever>>,
     safeguards: OnceLock<&'static [Safeguard]>,
+    tiers: Tiers,
     /// It has a server of its own, which does not hold an answer back until it is whole.
     streams: AtomicBool,
 }
@@ -55,9 +57,14 @@ struct Inner {
 type Lever = Box<dyn Fn() -> Value + Send + Sync>;
 
 impl Instance {
-    pub(crate) fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(
+        role: &'static str,
+        common: &Common,
+        shutdown: Shutdown,
+    ) -> Result<Self, Error> {
+        let tiers = Tiers::load(&common.mtls)?;
         let name = common.instance_name(role);
-        Self(Arc::new(Inner {
+        let instance = Self(Arc::new(Inner {
             role,
             metrics: Metrics::new(role, &name),
             name,
@@ -75,8 +82,11 @@ impl Instance {
             read_only: common.read_only,
             levers: RwLock::default(),
             safeguards: OnceLock::new(),
+            tiers,
             streams: AtomicBool::new(false),
-        }))
+        }));
+        instance.tiers().follow(&instance);
+        Ok(instance)
     }
 
     #[must_use]
@@ -176,6 +186,12 @@ impl Instance {
     #[must_use]
     pub fn is_operator_token(&self, token: &[u8]) -> bool {
         token.ct_eq(self.0.operator_token.0.as_bytes()).into()
+    }
+
+    /// How this process and the other tiers speak with each other.
+    #[must_use]
+    pub fn tiers(&self) -> &Tiers {
+        &self.0.tiers
     }
 
     pub(crate) fn access_log_rate(&self) -> u32 {

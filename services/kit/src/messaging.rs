@@ -14,6 +14,7 @@ use crate::{
     Error,
     client::{CallError, Peer},
     discovery::Endpoint,
+    tls::Tiers,
 };
 
 pub use intake::{Gate, Intake};
@@ -41,10 +42,12 @@ pub struct Client {
 
 impl Client {
     /// Calls the instances of the queue service that are known at the time.
-    pub fn connect(endpoints: watch::Receiver<Vec<Endpoint>>) -> Result<Self, Error> {
-        Ok(Self::new(Arc::new(Peer::new(
-            "queue", endpoints, CALL_LIMIT,
-        )?)))
+    pub fn connect(
+        endpoints: watch::Receiver<Vec<Endpoint>>,
+        tiers: &Tiers,
+    ) -> Result<Self, Error> {
+        let peer = Peer::new("queue", endpoints, CALL_LIMIT, tiers)?;
+        Ok(Self::new(Arc::new(peer)))
     }
 
     #[must_use]

@@ -1,16 +1,23 @@
 //! The accept loop: HTTP/1.1 and, by prior knowledge, HTTP/2, with limits on heads and idle time, and a stop that lets answers
-//! finish.
+//! finish. Where tiers know each other by certificates, nobody else gets further than the handshake.
+
+mod guard;
 
 use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 use tower::{Service as _, ServiceExt};
 
+pub(crate) use self::guard::Guard;
 use crate::Shutdown;
 
 /// The longest a client may take to send a request's head; also how long an idle connection is kept.
@@ -40,6 +47,7 @@ struct Aborted;
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    guard: Option<Guard>,
     stop: Shutdown,
     deadline: Duration,
 ) {
@@ -64,38 +72,33 @@ pub(crate) async fn serve(
             Ok(service) => service,
             Err(never) => match never {},
         };
-        let service =
-            hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let service = service.clone();
-                async move {
-                    let answered: Result<Response, Infallible> =
-                        service.oneshot(request.map(Body::new)).await;
-                    match answered {
-                        Ok(response) if response.extensions().get::<Abort>().is_some() => {
-                            Err(Aborted)
-                        }
-                        Ok(response) => Ok(response),
-                        Err(never) => match never {},
-                    }
+        let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+            let service = service.clone();
+            async move {
+                let answered: Result<Response, Infallible> =
+                    service.oneshot(request.map(Body::new)).await;
+                match answered {
+                    Ok(response) if response.extensions().get::<Abort>().is_some() => Err(Aborted),
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
                 }
-            });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_LIMIT);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEAD_LIMIT as u32);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+            }
+        });
+        let watcher = graceful.watcher();
+        let (guard, stop) = (guard.clone(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = if let Some(guard) = guard {
+                let admitted = tokio::select! {
+                    admitted = guard.admit(stream, peer) => admitted,
+                    // Nothing was asked yet: whoever it is can ask another.
+                    () = stop.requested() => None,
+                };
+                let Some(stream) = admitted else { return };
+                watcher.watch(serving(stream, service)).await
+            } else {
+                watcher.watch(serving(stream, service)).await
+            };
+            if let Err(error) = ended {
                 tracing::debug!(error = %error, peer = %peer, "a connection ended early");
             }
         });
@@ -107,4 +110,28 @@ pub(crate) async fn serve(
     {
         tracing::warn!("the deadline passed with requests still in flight");
     }
+}
+
+/// One connection, from its first request to its last.
+fn serving<I, S>(stream: I, service: S) -> auto::Connection<'static, TokioIo<I>, S, TokioExecutor>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: hyper::service::Service<http::Request<Incoming>, Response = Response, Error = Aborted>
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_LIMIT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD_LIMIT as u32);
+    builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned()
 }

@@ -83,7 +83,7 @@ impl Listeners {
 /// A service being put together.
 ///
 /// ```text
-/// let service = Service::new("search", &config.common, shutdown);
+/// let service = Service::new("search", &config.common, shutdown)?;
 /// let pool = kit::postgres::connect(service.instance(), &config.database)?;
 /// service.public(router(pool)).run(listeners).await
 /// ```
@@ -118,10 +118,10 @@ pub struct Front {
 }
 
 impl Service {
-    #[must_use]
-    pub fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Self {
-        let instance = Instance::new(role, common, shutdown);
-        Self {
+    /// What the configuration names is read here: an error says which of it cannot be used.
+    pub fn new(role: &'static str, common: &Common, shutdown: Shutdown) -> Result<Self, Error> {
+        let instance = Instance::new(role, common, shutdown)?;
+        Ok(Self {
             recorder: Arc::new(Recorder::new(&instance)),
             instance,
             public: Router::new(),
@@ -135,7 +135,7 @@ impl Service {
             outermost: None,
             server: None,
             without_safeguard: common.without_safeguard.clone(),
-        }
+        })
     }
 
     /// The safeguards that this service looks at, which an operator may switch off for a while.
@@ -274,16 +274,20 @@ impl Service {
 
         let stop = Shutdown::new();
         let stop_admin = Shutdown::new();
-        let serve = self.server.unwrap_or_else(|| {
+        let serve = if let Some(serve) = self.server {
+            serve
+        } else {
+            let guard = server::Guard::new(&instance)?;
             Box::new(|front: Front| {
                 Box::pin(server::serve(
                     front.listener,
                     front.router,
+                    guard,
                     front.stop,
                     front.deadline,
-                ))
+                )) as BoxFuture<'static, ()>
             })
-        });
+        };
         let public = tokio::spawn(serve(Front {
             listener: listeners.public,
             router: public,
@@ -293,6 +297,7 @@ impl Service {
         let admin = tokio::spawn(server::serve(
             listeners.admin,
             admin,
+            None,
             stop_admin.clone(),
             Duration::from_millis(200),
         ));

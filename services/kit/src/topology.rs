@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::{MutualTlsArgs, OPERATOR, Tiers};
+
 /// The format version this build writes and understands.
 pub const VERSION: u32 = 1;
 
@@ -26,6 +28,9 @@ pub struct Topology {
     /// Whether every lever is refused.
     #[serde(default)]
     pub read_only: bool,
+    /// The folder with the certificates by which the tiers know each other, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutual_tls: Option<PathBuf>,
     pub stores: Vec<Store>,
     pub instances: Vec<Instance>,
 }
@@ -118,6 +123,14 @@ impl Topology {
         let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
         std::fs::write(&temporary, text).map_err(failed)?;
         std::fs::rename(&temporary, path).map_err(failed)
+    }
+
+    /// How a tool on this machine speaks with the tiers past the front door.
+    pub fn tiers(&self) -> Result<Tiers, crate::Error> {
+        match &self.mutual_tls {
+            Some(folder) => Tiers::load(&MutualTlsArgs::of(folder, OPERATOR)),
+            None => Ok(Tiers::default()),
+        }
     }
 
     /// The instances of one role, in the order of their names' numbers.

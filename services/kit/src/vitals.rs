@@ -181,7 +181,7 @@ mod tests {
     use crate::{Common, Service, Shutdown, testing::eventually};
 
     fn service() -> Service {
-        Service::new("demo", &Common::for_tests("demo-1"), Shutdown::new())
+        Service::new("demo", &Common::for_tests("demo-1"), Shutdown::new()).unwrap()
     }
 
     fn redis_at(url: &str) -> Servers {

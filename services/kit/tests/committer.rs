@@ -122,6 +122,7 @@ impl Drop for Bench {
 
 fn instance(shutdown: &Shutdown) -> Instance {
     Service::new("test", &Common::for_tests("test-1"), shutdown.clone())
+        .expect("a service")
         .instance()
         .clone()
 }

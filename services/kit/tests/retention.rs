@@ -33,7 +33,8 @@ async fn old_keys_and_events_go_and_stay_counted(pool: PgPool) {
     assert_eq!(count(&pool, account).await, 412);
 
     let shutdown = Shutdown::new();
-    let service = Service::new("test", &Common::for_tests("test-1"), shutdown.clone());
+    let service =
+        Service::new("test", &Common::for_tests("test-1"), shutdown.clone()).expect("a service");
     let instance = service.instance();
     let retention = Retention {
         key_hours: 24,
@@ -72,7 +73,8 @@ async fn another_table_is_swept_by_its_own_time(pool: PgPool) {
         .await
         .expect(statement);
     let shutdown = Shutdown::new();
-    let service = Service::new("test", &Common::for_tests("test-1"), shutdown.clone());
+    let service =
+        Service::new("test", &Common::for_tests("test-1"), shutdown.clone()).expect("a service");
     let aged = Aged {
         name: "travel.cached_keys",
         column: "registered_at",

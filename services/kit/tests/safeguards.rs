@@ -30,6 +30,7 @@ impl Demo {
         let url = |address: SocketAddr| format!("http://{address}");
         let admin = url(listeners.admin.local_addr().expect("bound"));
         let service = Service::new("demo", &common, shutdown.clone())
+            .expect("a service")
             .safeguards(safeguards)
             .public(Router::new());
         tokio::spawn(service.run(listeners));

@@ -50,7 +50,9 @@ async fn start_with(common: Common) -> Running {
             get(async || -> &'static str { panic!("on purpose") }),
         )
         .fallback(async || Problem::not_found("There is nothing here"));
-    let service = Service::new("demo", &common, shutdown.clone()).public(router);
+    let service = Service::new("demo", &common, shutdown.clone())
+        .expect("a service")
+        .public(router);
     let task = tokio::spawn(service.run(listeners));
     let health = format!("{public}/health");
     eventually("the service answers", || async {

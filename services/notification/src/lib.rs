@@ -47,13 +47,13 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("notification", &config.common, shutdown)
+    let service = kit::Service::new("notification", &config.common, shutdown)?
         .safeguards(&[kit::safeguards::Safeguard::Inbox]);
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let store = Store::new(&instance, pool);
     let channel = Channel::new(&config)?;
-    let queue = Client::connect(instance.discover(config.queue).await)?;
+    let queue = Client::connect(instance.discover(config.queue).await, instance.tiers())?;
     let gate = Gate::default();
     gate.tell(&instance);
     let work = match channel {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use kit::tls::Link;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use crate::{health::Observation, pool::Pool, upstream::Upstream};
 
@@ -53,7 +53,8 @@ pub(crate) async fn watch(pool: Pool, upstream: Arc<Upstream>) {
     loop {
         let started = Instant::now();
         let settings = pool.check_settings();
-        let answer = tokio::time::timeout(settings.timeout, check(&upstream, &settings.path)).await;
+        let answer =
+            tokio::time::timeout(settings.timeout, check(&pool, &upstream, &settings.path)).await;
         pool.checked(&upstream, started.elapsed());
         let observation = match answer {
             Ok(Ok(Answer { status, instance })) => {
@@ -104,8 +105,8 @@ struct HealthBody {
     instance: Option<String>,
 }
 
-async fn check(upstream: &Upstream, path: &str) -> Result<Answer, CheckError> {
-    let stream = TcpStream::connect(upstream.address)
+async fn check(pool: &Pool, upstream: &Upstream, path: &str) -> Result<Answer, CheckError> {
+    let stream = Link::connect(upstream.address, pool.tls())
         .await
         .map_err(CheckError::Connect)?;
     let (mut sender, connection) =

@@ -12,9 +12,10 @@ use http::{
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use kit::tls::Connector;
 
 use crate::{
     admission::{Outcome, Priority, Ticket},
@@ -101,7 +102,7 @@ pub struct Served {
 #[derive(Clone, Debug)]
 pub struct Forwarder {
     pool: Pool,
-    client: Client<HttpConnector, OutgoingBody>,
+    client: Client<Connector, OutgoingBody>,
     settings: ForwarderSettings,
     owner: HeaderValue,
 }
@@ -115,9 +116,7 @@ struct Attempt {
 impl Forwarder {
     #[must_use]
     pub fn new(pool: Pool, settings: ForwarderSettings) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(settings.connect_timeout));
+        let connector = Connector::new(settings.connect_timeout, pool.tls().cloned());
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(settings.idle_timeout)
             .pool_timer(TokioTimer::new())

@@ -10,8 +10,9 @@ use std::sync::{
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kit::{discovery::Endpoint, safeguards::Safeguard};
+use kit::{discovery::Endpoint, safeguards::Safeguard, tls::Tiers};
 use prometheus_client::metrics::counter::Counter;
+use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -41,6 +42,8 @@ pub struct PoolSettings {
     pub check: CheckSettings,
     /// How it balances at first; see [`Pool::update_balancing`]. What is not [valid](Balancing::validate) is not used well.
     pub balancing: Balancing,
+    /// Given: the upstreams are spoken to by TLS, and checked as well.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl PoolSettings {
@@ -52,7 +55,16 @@ impl PoolSettings {
             thresholds: Thresholds::default(),
             check: CheckSettings::default(),
             balancing: Balancing::default(),
+            tls: None,
         }
+    }
+
+    /// The same, over the tiers' own way to speak with that role.
+    pub fn among(name: &str, tiers: &Tiers) -> Result<Self, kit::Error> {
+        Ok(Self {
+            tls: tiers.client(name)?,
+            ..Self::new(name)
+        })
     }
 }
 
@@ -76,6 +88,7 @@ impl WeakPool {
 struct Shared {
     name: Arc<str>,
     check: CheckSettings,
+    tls: Option<Arc<ClientConfig>>,
     retries: Counter,
     admission: Admission,
     /// Requests that the retry budget does not know of yet; the next pick tells it.
@@ -126,6 +139,7 @@ impl Pool {
                 )),
                 changing: Mutex::new(()),
                 check: settings.check,
+                tls: settings.tls,
                 name,
                 changes: watch::Sender::new(0),
             }),
@@ -183,6 +197,12 @@ impl Pool {
         let picked = roster.pick(selection, now);
         drop(roster);
         Ok(Lease::new(self.clone(), picked?, now))
+    }
+
+    /// What the upstreams are shown, and must show, if they are spoken to by TLS.
+    #[must_use]
+    pub(crate) fn tls(&self) -> Option<&Arc<ClientConfig>> {
+        self.shared.tls.as_ref()
     }
 
     /// What of a request a pick depends on: what [`Selection::key`] is made of (`None` unless the policy hashes), and whether

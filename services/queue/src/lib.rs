@@ -31,7 +31,7 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("queue", &config.common, shutdown)
+    let service = kit::Service::new("queue", &config.common, shutdown)?
         .safeguards(&[kit::safeguards::Safeguard::Fencing])
         .body_limit(BODY_LIMIT);
     let instance = service.instance().clone();

@@ -42,7 +42,7 @@ pub async fn run(
     config: Config,
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = Service::new("search", &config.common, shutdown);
+    let service = Service::new("search", &config.common, shutdown)?;
     let pool = kit::postgres::connect(service.instance(), &config.database)?;
     let app = App::new(service.instance(), pool);
     service.public(router(app)).run(listeners).await

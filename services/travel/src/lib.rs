@@ -173,7 +173,7 @@ pub async fn run(
     config: Config,
     shutdown: Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = Service::new("travel", &config.common, shutdown.clone())
+    let service = Service::new("travel", &config.common, shutdown.clone())?
         .safeguards(&[Safeguard::Claim, Safeguard::SingleCall]);
     let instance = service.instance();
     let pool = kit::postgres::connect(instance, &config.database)?;
@@ -184,8 +184,13 @@ pub async fn run(
         store = store.reading_from(Replica::connect(instance, url, connections)?);
     }
     kit::vitals::postgres(instance, &pool);
-    let cache = Peer::new("cache", instance.discover(config.cache).await, CACHE_LIMIT)?;
-    let queue = Client::connect(instance.discover(config.queue).await)?;
+    let cache = Peer::new(
+        "cache",
+        instance.discover(config.cache).await,
+        CACHE_LIMIT,
+        instance.tiers(),
+    )?;
+    let queue = Client::connect(instance.discover(config.queue).await, instance.tiers())?;
     let cache = Invalidator::new(cache);
     instance.spawn(cache.clone().settle(shutdown));
     let relay = Relay::new(instance, direct.clone(), "travel", queue);

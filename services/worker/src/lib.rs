@@ -52,12 +52,12 @@ pub async fn run(
     config: Config,
     shutdown: kit::Shutdown,
 ) -> Result<(), kit::Error> {
-    let service = kit::Service::new("worker", &config.common, shutdown);
+    let service = kit::Service::new("worker", &config.common, shutdown)?;
     let instance = service.instance().clone();
     let pool = kit::postgres::connect(&instance, &config.database)?;
     let direct = kit::postgres::direct(&instance, &config.database, &pool)?;
     let store = Store::new(&instance, pool.clone());
-    let queue = Client::connect(instance.discover(config.queue).await)?;
+    let queue = Client::connect(instance.discover(config.queue).await, instance.tiers())?;
     let gate = Gate::default();
     let settings = settings::Settings::new(config.task_seconds);
     gate.tell(&instance);

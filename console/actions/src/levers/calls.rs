@@ -10,7 +10,10 @@ use load::{Credentials, Mix, Population};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use super::{Done, Levers, Memory, http::silent};
+use super::{
+    Done, Levers, Memory,
+    http::{silent, unsent},
+};
 use crate::{
     Answer, Door, Failure, Method, Target,
     answer::{self, waterfall},
@@ -204,7 +207,7 @@ impl Levers {
                 None
             };
             let answer = self
-                .send(&who, method, &url, body, token.as_deref())
+                .send((&who, &target.door), method, &url, body, token.as_deref())
                 .await?;
             if answer.status == 401 && token.is_some() && !fresh {
                 // The lab may have been started anew, with another key.
@@ -236,7 +239,7 @@ impl Levers {
 
     async fn send(
         &self,
-        who: &str,
+        (who, door): (&str, &Door),
         method: Method,
         url: &str,
         body: Option<&str>,
@@ -263,7 +266,19 @@ impl Levers {
                 .body(body.to_owned());
         }
         let started = Instant::now();
-        let mut response = request.send().await.map_err(|error| silent(who, &error))?;
+        let transport = self
+            .lab
+            .transport(door)
+            .map_err(|error| Failure::Impossible {
+                reason: error.to_string(),
+            })?;
+        let mut response = match transport {
+            None => request.send().await.map_err(|error| silent(who, &error))?,
+            Some(transport) => transport
+                .send(request, PATIENCE)
+                .await
+                .map_err(|error| unsent(who, &error))?,
+        };
         let headers: Vec<(String, String)> = response
             .headers()
             .iter()

@@ -169,16 +169,36 @@ impl Levers {
 }
 
 pub(super) fn silent(who: &str, error: &reqwest::Error) -> Failure {
-    let reason = if error.is_timeout() {
-        format!("nothing within {PATIENCE:?}; it may have happened nevertheless")
+    if error.is_timeout() {
+        nothing(who, &late())
     } else if error.is_connect() {
-        "it cannot be reached".to_owned()
+        nothing(who, UNREACHABLE)
     } else {
-        "the connection broke; it may have happened nevertheless".to_owned()
-    };
+        nothing(who, BROKEN)
+    }
+}
+
+/// The same for a call between tiers.
+pub(super) fn unsent(who: &str, failure: &kit::client::Failure) -> Failure {
+    match failure {
+        kit::client::Failure::TimedOut => nothing(who, &late()),
+        // Whether it is not there or does not know us: that is worth telling apart.
+        kit::client::Failure::Connect(why) => nothing(who, &format!("{UNREACHABLE}: {why}")),
+        kit::client::Failure::Broken(_) => nothing(who, BROKEN),
+    }
+}
+
+const UNREACHABLE: &str = "it cannot be reached";
+const BROKEN: &str = "the connection broke; it may have happened nevertheless";
+
+fn late() -> String {
+    format!("nothing within {PATIENCE:?}; it may have happened nevertheless")
+}
+
+fn nothing(who: &str, reason: &str) -> Failure {
     Failure::Silent {
         who: who.to_owned(),
-        reason,
+        reason: reason.to_owned(),
     }
 }
 

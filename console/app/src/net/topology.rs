@@ -204,6 +204,7 @@ impl Resolved {
                 instances,
                 supervised: true,
                 supervisor_url: None,
+                mutual_tls: None,
             },
         })
     }

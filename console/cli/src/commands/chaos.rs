@@ -50,6 +50,7 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
         },
         settle: std::time::Duration::from_mins(1),
         replicated: arguments.replicated,
+        mutual_tls: arguments.mutual_tls,
         watch: match arguments.redis {
             ChaosRedis::Private => None,
             ChaosRedis::Sentinel => Some(Watch::Sentinel),

@@ -198,6 +198,7 @@ pub fn setup(directory: &Path) -> Result<Setup> {
 fn site(directory: &Path) -> Result<Site, host::Error> {
     let topology = host::running_topology(directory)?;
     let gateways = topology.of_role("gateway");
+    let tiers = topology.tiers()?;
     Ok(Site {
         database_url: host::running_database_url(directory)?,
         redis_urls: host::running_redis_urls(directory)?,
@@ -205,6 +206,7 @@ fn site(directory: &Path) -> Result<Site, host::Error> {
             gateways: gateways
                 .map(|gateway| format!("http://{}", gateway.listen))
                 .collect(),
+            tiers,
         }),
     })
 }

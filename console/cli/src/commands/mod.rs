@@ -3,6 +3,7 @@
 mod backup;
 mod balancing;
 mod bench;
+mod certificates;
 mod chaos;
 mod completions;
 mod console;
@@ -68,6 +69,7 @@ pub async fn run(arguments: Arguments) -> Result<u8> {
         Command::Chaos(Deferred(chaos)) => chaos::run(chaos).await,
         Command::Routes(Deferred(routes)) => routes::run(&routes),
         Command::Completions(Deferred(completions)) => completions::run(&completions),
+        Command::Certificates(Deferred(certificates)) => certificates::run(&certificates),
         Command::Man(Deferred(man)) => man::run(&man),
         Command::Test(Deferred(test)) => test::run(test).await,
         Command::Health(Deferred(health)) => health::run(&health).await,

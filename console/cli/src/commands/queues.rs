@@ -1,10 +1,10 @@
 //! `recarga queues`: what the lab's queues hold, and the levers on them. Everything here is a call of the queue service that
 //! `curl` can make too.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use kit::messaging::DeadLetters;
+use kit::{client::Transport, messaging::DeadLetters};
 use queue::{QueueFigures, Queues as Listed};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -15,10 +15,14 @@ use crate::{
     terminal::say,
 };
 
+/// The longest that an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub async fn run(directory: &Path, arguments: &Queues) -> Result<u8> {
+    let topology = host::running_topology(directory)?;
     let service = Service {
-        url: host::running_topology(directory)?.queue_url,
-        http: reqwest::Client::builder().no_proxy().build()?,
+        url: topology.queue_url.clone(),
+        transport: Transport::to("queue", &topology.tiers()?)?,
     };
     let answer = match &arguments.what {
         None => service.call(Method::GET, "", None).await?,
@@ -70,19 +74,20 @@ pub async fn run(directory: &Path, arguments: &Queues) -> Result<u8> {
 
 struct Service {
     url: String,
-    http: reqwest::Client,
+    transport: Transport,
 }
 
 impl Service {
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let mut request = self
-            .http
+            .transport
             .request(method, format!("{}/queues{path}", self.url));
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request
-            .send()
+        let response = self
+            .transport
+            .send(request, PATIENCE)
             .await
             .context("the queue service does not answer")?;
         let status = response.status();

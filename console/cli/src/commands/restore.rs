@@ -80,6 +80,7 @@ async fn into_lab(
         },
         rewire: None,
         read_only: false,
+        mutual_tls: false,
     };
     let stores = host::stores(options, printer.events(), shutdown.clone()).await?;
     let Some((lab, urls)) = stores else {

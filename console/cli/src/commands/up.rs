@@ -82,6 +82,7 @@ fn options(directory: &Path, arguments: &Up) -> Result<host::Options> {
         },
         rewire: None,
         read_only: arguments.read_only,
+        mutual_tls: arguments.mutual_tls,
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use host::AtRest;
-use kit::Topology;
+use kit::{Topology, tls::Tiers};
 use proof::{
     journal::Journal,
     verify::{Live, Options, Report, Site, verify},
@@ -58,11 +58,13 @@ fn code(report: &Report) -> u8 {
 
 async fn check(directory: &Path, arguments: &Verify, options: &Options) -> Result<Report> {
     if let Some(url) = &arguments.database_url {
+        let tiers = Tiers::load(&arguments.mtls)?;
         let site = Site {
             database_url: url.clone(),
             redis_urls: arguments.redis_url.iter().cloned().collect(),
             live: (!arguments.gateway.is_empty()).then(|| Live {
                 gateways: arguments.gateway.clone(),
+                tiers,
             }),
         };
         return Ok(verify(&site, options, tell).await?);
@@ -93,6 +95,7 @@ fn running(directory: &Path) -> Result<Site> {
         redis_urls: host::running_redis_urls(directory)?,
         live: Some(Live {
             gateways: gateways(&topology),
+            tiers: topology.tiers()?,
         }),
     })
 }

@@ -67,9 +67,10 @@ async fn nothing_is_lost_when_a_standby_takes_over() {
 }
 
 /// The Redis that is written to dies in the first round, and stands still in the second.
-async fn nothing_is_lost_when_redis_is_replaced(kind: &str) {
+async fn nothing_is_lost_when_redis_is_replaced(kind: &str, with: &[&str]) {
     let _alone = alone().await;
-    let output = chaos(&["--redis", kind, "--plan", "short", "--rounds", "2"]).await;
+    let usual = ["--redis", kind, "--plan", "short", "--rounds", "2"];
+    let output = chaos(&[&usual, with].concat()).await;
     assert!(output.status.success(), "{}", output.status);
     let words = words(&output);
     for done in ["promote a replica | well", "freeze redis for"] {
@@ -79,12 +80,12 @@ async fn nothing_is_lost_when_redis_is_replaced(kind: &str) {
 
 #[tokio::test]
 async fn nothing_is_lost_when_sentinels_promote_a_replica() {
-    nothing_is_lost_when_redis_is_replaced("sentinel").await;
+    nothing_is_lost_when_redis_is_replaced("sentinel", &[]).await;
 }
 
 #[tokio::test]
 async fn nothing_is_lost_when_a_cluster_promotes_a_replica() {
-    nothing_is_lost_when_redis_is_replaced("cluster").await;
+    nothing_is_lost_when_redis_is_replaced("cluster", &["--mutual-tls"]).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod bench;
 mod files;
 mod lab;
 mod lives;
+mod mutual_tls;
 mod queue;
 mod replica;
 mod stores;

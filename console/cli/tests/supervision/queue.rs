@@ -161,7 +161,11 @@ async fn what_the_queue_answered_holds_whatever_is_killed() {
             .timeout(Duration::from_secs(5))
             .build()
             .unwrap(),
-        client: Client::connect(source.watch(kit::Shutdown::new()).await).unwrap(),
+        client: Client::connect(
+            source.watch(kit::Shutdown::new()).await,
+            &kit::tls::Tiers::default(),
+        )
+        .unwrap(),
         url: topology.queue_url,
         naive: Arc::default(),
         careful: Arc::default(),

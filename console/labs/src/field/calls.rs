@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actions::{Door, Method, Target, waterfall};
+use kit::client::{Failure, Transport};
 use serde_json::Value;
 
 use super::{Field, lock};
@@ -25,6 +26,8 @@ pub(super) struct Sending {
     token: Option<String>,
     /// The beginning of each call's address.
     bases: Vec<String>,
+    /// The way to each, where it takes TLS only.
+    transports: Vec<Option<Transport>>,
     pub calls: Vec<Call>,
 }
 
@@ -44,10 +47,19 @@ impl Sending {
             .iter()
             .map(|call| field.base(&call.target))
             .collect::<Result<_, _>>()?;
+        let lab = (field.setup.place)()?;
+        let transports = calls
+            .iter()
+            .map(|call| {
+                let transport = lab.transport(&call.target.door);
+                transport.map_err(|error| error.to_string())
+            })
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             http: field.http.clone(),
             token: field.token(caller).await?,
             bases,
+            transports,
             calls: calls.to_vec(),
         })
     }
@@ -91,13 +103,21 @@ impl Sending {
             };
             request = request.header("content-type", kind).body(body);
         }
-        match receive(request).await {
-            Ok(reply) => reply,
-            Err(error) => Reply {
-                error: Some(why(&error)),
-                ..Reply::default()
-            },
-        }
+        let response = match &self.transports[index] {
+            None => request.send().await.map_err(|error| why(&error)),
+            Some(transport) => {
+                let sent = transport.send(request, timeout).await;
+                sent.map_err(|failure| unsent(&failure))
+            }
+        };
+        let received = match response {
+            Ok(response) => receive(response).await.map_err(|error| why(&error)),
+            Err(why) => Err(why),
+        };
+        received.unwrap_or_else(|why| Reply {
+            error: Some(why),
+            ..Reply::default()
+        })
     }
 
     /// One call of a condition.
@@ -167,8 +187,7 @@ impl Reply {
     }
 }
 
-async fn receive(request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {
-    let response = request.send().await?;
+async fn receive(response: reqwest::Response) -> Result<Reply, reqwest::Error> {
     let status = response.status().as_u16();
     let text = |value: &reqwest::header::HeaderValue| {
         String::from_utf8_lossy(value.as_bytes()).into_owned()
@@ -189,6 +208,14 @@ async fn receive(request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Err
         },
         error: None,
     })
+}
+
+fn unsent(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::TimedOut => "no answer in time",
+        Failure::Connect(_) => "no connection",
+        Failure::Broken(_) => "the connection broke",
+    }
 }
 
 fn why(error: &reqwest::Error) -> &'static str {
@@ -256,9 +283,9 @@ impl Field {
                 .form(&[("username", username), ("password", &password)])
         };
         let who = caller.name();
-        let reply = receive(request.timeout(PATIENCE))
-            .await
-            .map_err(|error| format!("no token for {who}: {}", why(&error)))?;
+        let silent = |error| format!("no token for {who}: {}", why(&error));
+        let response = request.timeout(PATIENCE).send().await.map_err(silent)?;
+        let reply = receive(response).await.map_err(silent)?;
         let body = reply.json();
         let token = body["token"].as_str().or(body["access_token"].as_str());
         match token {

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use kit::{client::Transport, tls::Tiers};
 use reqwest::{Method, StatusCode, header};
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// The way to `https:` URLs, which are those of the queue's instances.
+    queue: Transport,
     front: String,
     token: Arc<RwLock<String>>,
     pub recorder: Recorder,
@@ -71,15 +74,18 @@ impl Request {
 }
 
 impl Client {
-    pub fn new(front: &str, recorder: Recorder) -> reqwest::Result<Self> {
+    /// Of whoever is behind `front`; the queue service itself is spoken to as `tiers` say.
+    pub fn new(front: &str, tiers: &Tiers, recorder: Recorder) -> Result<Self, String> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(2))
             .tcp_nodelay(true)
-            .build()?;
+            .build()
+            .map_err(|error| chain(&error))?;
         Ok(Self {
             http,
+            queue: Transport::to("queue", tiers).map_err(|error| error.to_string())?,
             front: front.to_owned(),
             token: Arc::default(),
             recorder,
@@ -102,6 +108,7 @@ impl Client {
         } else {
             request.to.clone()
         };
+        let encrypted = url.starts_with("https:");
         let mut call = self.http.request(request.method.clone(), url);
         let token = self
             .token
@@ -117,7 +124,12 @@ impl Client {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        let response = call.send().await.map_err(|error| chain(&error))?;
+        let response = if encrypted {
+            let sent = self.queue.send(call, TIMEOUT).await;
+            sent.map_err(|failure| failure.to_string())?
+        } else {
+            call.send().await.map_err(|error| chain(&error))?
+        };
         let head = |name: &str| {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)

@@ -233,7 +233,11 @@ impl Hands {
             .of_role("queue")
             .next()
             .ok_or("there is no queue")?;
-        let to = format!("http://{}/queues/{queue}/messages", instance.listen);
+        let to = format!(
+            "{}://{}/queues/{queue}/messages",
+            super::scheme(&topology),
+            instance.listen
+        );
         let reply = self
             .client
             .send(&Request::post(to, None, json!({"messages": messages})))

@@ -37,9 +37,14 @@ pub async fn check(
         options.reads,
         live.gateways.len()
     ));
+    let tls = match live.tiers.client("gateway") {
+        Ok(tls) => tls,
+        Err(error) => return Ok(Check::unchecked(3, error.to_string())),
+    };
     let probe = FreshnessOptions {
         gateways: live.gateways.clone(),
         allow_remote: true,
+        tls,
         credentials: Credentials::Demo,
         cards: cards.into_iter().map(i64::cast_unsigned).collect(),
         reads: options.reads,

@@ -99,7 +99,7 @@ async fn origin(cache: tokio::sync::oneshot::Receiver<SocketAddr>) -> (SocketAdd
     let listeners = Listeners::bind(&common).await.expect("free ports");
     let address = listeners.public.local_addr().expect("bound");
     let shutdown = Shutdown::new();
-    let service = Service::new("travel", &common, shutdown.clone());
+    let service = Service::new("travel", &common, shutdown.clone()).expect("a service");
     let stop = shutdown.clone();
     tokio::spawn(async move {
         let cache = cache.await.expect("the cache service's address");
@@ -108,6 +108,7 @@ async fn origin(cache: tokio::sync::oneshot::Receiver<SocketAddr>) -> (SocketAdd
             "cache",
             source.watch(stop.clone()).await,
             Duration::from_secs(5),
+            service.instance().tiers(),
         );
         let cache = Invalidator::new(peer.expect("a client"));
         service.instance().spawn(cache.clone().settle(stop));
@@ -148,6 +149,7 @@ impl Lab {
                 .map(super::children::Child::url)
                 .collect(),
             allow_remote: false,
+            tls: None,
             credentials: Credentials::Demo,
             cards: (1..=12).collect(),
             reads,

@@ -26,7 +26,11 @@ pub async fn lab() -> Lab {
     );
     let source: Source = queue.public.to_string().parse().unwrap();
     Lab {
-        client: Client::connect(source.watch(Shutdown::new()).await).unwrap(),
+        client: Client::connect(
+            source.watch(Shutdown::new()).await,
+            &kit::tls::Tiers::default(),
+        )
+        .unwrap(),
         queue,
         http: reqwest::Client::builder().no_proxy().build().unwrap(),
     }

@@ -251,7 +251,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                     .connect_timeout
                     .min(deadline.saturating_duration_since(now));
                 edge.metrics.upstream_connects.inc();
-                let made = upstreams::connect(address, limit).await;
+                let made = upstreams::connect(address, pool.tls(), limit).await;
                 now = Instant::now();
                 made
             };

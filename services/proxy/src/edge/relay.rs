@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::Method;
-use tokio::net::TcpStream;
+use kit::tls::Link;
 
 use super::{
     facts::{Facts, Mode},
@@ -124,7 +124,7 @@ pub(super) struct Relay<'a, S, A> {
     pub client: &'a mut S,
     pub inbound: &'a mut Vec<u8>,
     pub body: &'a mut RequestBody,
-    pub upstream: &'a mut TcpStream,
+    pub upstream: &'a mut Link,
     pub up: &'a mut Outgoing,
     pub down: &'a mut Outgoing,
     pub facts: &'a Facts,
@@ -176,7 +176,7 @@ impl<'a, S: Stream, A: Answering> Relay<'a, S, A> {
         client: &'a mut S,
         inbound: &'a mut Vec<u8>,
         body: &'a mut RequestBody,
-        upstream: &'a mut TcpStream,
+        upstream: &'a mut Link,
         up: &'a mut Outgoing,
         down: &'a mut Outgoing,
         facts: &'a Facts,

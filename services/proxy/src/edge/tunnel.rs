@@ -1,6 +1,7 @@
 //! After 101: bytes pass both ways, and nobody here knows what they mean.
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use kit::tls::Link;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{Hooks, connection::Connection, io::Stream};
 
@@ -10,14 +11,17 @@ const BUFFER: usize = 16 * 1024;
 /// Runs until both sides have ended, or this process wants its connections to end.
 pub(super) async fn run<S: Stream, H: Hooks>(
     connection: &mut Connection<S, H>,
-    mut upstream: TcpStream,
+    mut upstream: Link,
     early: Vec<u8>,
 ) {
     // What came together with the heads goes first.
     let inbound = std::mem::take(&mut connection.inbound);
     let begun = async {
         upstream.write_all(&inbound).await?;
-        connection.stream.write_all(&early).await
+        // TLS may hold back what the socket did not take at once.
+        upstream.flush().await?;
+        connection.stream.write_all(&early).await?;
+        connection.stream.flush().await
     };
     if begun.await.is_err() {
         return;

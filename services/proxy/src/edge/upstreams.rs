@@ -4,28 +4,27 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
+use kit::tls::Link;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    io::{AsyncRead as _, ReadBuf},
-    net::TcpStream,
-};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 /// A connection to an upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    pub stream: TcpStream,
+    pub stream: Link,
     /// Whether it has carried a request before.
     pub is_reused: bool,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    stream: Link,
     since: Instant,
 }
 
@@ -67,7 +66,7 @@ impl Upstreams {
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub fn put(&self, address: SocketAddr, stream: TcpStream, now: Instant) {
+    pub fn put(&self, address: SocketAddr, stream: Link, now: Instant) {
         let mut idle = self.idle();
         let known = idle.iter().position(|(known, _)| *known == address);
         let position = known.unwrap_or_else(|| {
@@ -114,7 +113,7 @@ impl Drop for Upstreams {
 
 /// Whether an unused connection has neither ended nor said anything. Asks what the runtime has been told already: there is
 /// no system call unless there is something to read.
-fn is_quiet(stream: &mut TcpStream) -> bool {
+fn is_quiet(stream: &mut Link) -> bool {
     let mut byte = [0];
     let mut buffer = ReadBuf::new(&mut byte);
     let mut context = Context::from_waker(Waker::noop());
@@ -125,8 +124,12 @@ fn is_quiet(stream: &mut TcpStream) -> bool {
 }
 
 /// Makes a connection.
-pub(super) async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Upstream> {
-    let stream = tokio::time::timeout(limit, TcpStream::connect(address))
+pub(super) async fn connect(
+    address: SocketAddr,
+    tls: Option<&Arc<ClientConfig>>,
+    limit: Duration,
+) -> io::Result<Upstream> {
+    let stream = tokio::time::timeout(limit, Link::connect(address, tls))
         .await
         .map_err(|_| {
             io::Error::new(
@@ -134,7 +137,6 @@ pub(super) async fn connect(address: SocketAddr, limit: Duration) -> io::Result<
                 format!("no connection within {} ms", limit.as_millis()),
             )
         })??;
-    stream.set_nodelay(true)?;
     Ok(Upstream {
         stream,
         is_reused: false,
@@ -143,7 +145,10 @@ pub(super) async fn connect(address: SocketAddr, limit: Duration) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
 
@@ -169,11 +174,14 @@ mod tests {
         noisy.readable().await.unwrap();
         let now = Instant::now();
         for stream in [good, ended, noisy] {
-            upstreams.put(address, stream, now);
+            upstreams.put(address, stream.into(), now);
         }
         assert_eq!(gauge.get(), 3);
         let taken = upstreams.take(address, now).expect("the good one");
-        assert_eq!(taken.stream.local_addr().unwrap().port(), port);
+        let Link::Plain(stream) = taken.stream else {
+            panic!("it was plain");
+        };
+        assert_eq!(stream.local_addr().unwrap().port(), port);
         assert!(taken.is_reused);
         assert!(upstreams.take(address, now).is_none());
         assert_eq!(gauge.get(), 0);
@@ -188,8 +196,8 @@ mod tests {
         let (first, _one) = pair(&listener).await;
         let (second, _two) = pair(&listener).await;
         let now = Instant::now();
-        upstreams.put(address, first, now);
-        upstreams.put(address, second, now);
+        upstreams.put(address, first.into(), now);
+        upstreams.put(address, second.into(), now);
         assert_eq!(gauge.get(), 1);
         upstreams.sweep(now + Duration::from_secs(4));
         assert_eq!(gauge.get(), 1);

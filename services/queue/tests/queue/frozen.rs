@@ -36,10 +36,11 @@ async fn child() {
         return;
     };
     let shutdown = Shutdown::on_signals().unwrap();
-    let service = Service::new("worker", &Common::for_tests("worker-0"), shutdown.clone());
+    let service = Service::new("worker", &Common::for_tests("worker-0"), shutdown.clone())
+        .expect("a service");
     let instance = service.instance().clone();
     let queue: Source = queue.parse().unwrap();
-    let client = Client::connect(instance.discover(queue).await).unwrap();
+    let client = Client::connect(instance.discover(queue).await, instance.tiers()).unwrap();
     let pool = PgPoolOptions::new().connect_lazy(&database).unwrap();
     let _relay = Relay::new(&instance, pool, "worker", client);
     shutdown.requested().await;

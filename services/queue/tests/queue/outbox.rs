@@ -27,10 +27,11 @@ impl Drop for Relaying {
 
 pub async fn relay_to(name: &str, pool: &PgPool, queue: SocketAddr) -> Relaying {
     let shutdown = Shutdown::new();
-    let service = Service::new("worker", &Common::for_tests(name), shutdown.clone());
+    let service =
+        Service::new("worker", &Common::for_tests(name), shutdown.clone()).expect("a service");
     let instance = service.instance().clone();
     let queue: Source = queue.to_string().parse().unwrap();
-    let client = Client::connect(instance.discover(queue).await).unwrap();
+    let client = Client::connect(instance.discover(queue).await, instance.tiers()).unwrap();
     Relaying {
         relay: Relay::new(&instance, pool.clone(), "worker", client),
         instance,

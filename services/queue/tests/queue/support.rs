@@ -74,7 +74,11 @@ pub async fn start_with(config: queue::Config) -> Running {
     let shutdown = Shutdown::new();
     let task = tokio::spawn(queue::run(listeners, config, shutdown.clone()));
     let source: Source = address.to_string().parse().unwrap();
-    let client = Client::connect(source.watch(shutdown.clone()).await).unwrap();
+    let client = Client::connect(
+        source.watch(shutdown.clone()).await,
+        &kit::tls::Tiers::default(),
+    )
+    .unwrap();
     Running {
         redis_url,
         address,

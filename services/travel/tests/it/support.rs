@@ -133,7 +133,8 @@ impl Lab {
         let common = Common::for_tests("travel-1");
         let listeners = Listeners::bind(&common).await.expect("free ports");
         let url = format!("http://{}", listeners.public.local_addr().expect("bound"));
-        let service = Service::new("travel", &common, shutdown.clone());
+        let service =
+            Service::new("travel", &common, shutdown.clone()).expect("nothing that cannot be read");
         let instance = service.instance();
 
         let cache = Cache::default();
@@ -146,6 +147,7 @@ impl Lab {
             "cache",
             source.watch(shutdown.clone()).await,
             Duration::from_secs(5),
+            instance.tiers(),
         )
         .expect("a client");
         let invalidator = Invalidator::new(peer);

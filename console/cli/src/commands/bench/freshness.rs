@@ -81,6 +81,7 @@ pub async fn run(directory: &Path, arguments: &Arguments) -> Result<u8> {
     let options = FreshnessOptions {
         gateways,
         allow_remote: false,
+        tls: topology.tiers()?.client("gateway")?,
         credentials: Credentials::Demo,
         cards: (FIRST_CARD..FIRST_CARD + CARDS).collect(),
         reads: arguments.reads,
