@@ -117,6 +117,7 @@ impl Front {
             status,
             cache: CacheLabel::of(headers.get("x-cache").map(HeaderValue::as_bytes)),
             elapsed,
+            trace: RequestContext::current_trace(),
         };
         let details = Details {
             route,

@@ -6,12 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use kit::{
-    RequestContext,
-    caching::first_level::PROOF,
-    context::{REQUEST_ID, TRACEPARENT},
-    timing::SERVER_TIMING,
-};
+use kit::{RequestContext, caching::first_level::PROOF, timing::SERVER_TIMING};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use proxy::{ForwardOptions, Forwarder, ResponseBody};
 
@@ -281,12 +276,7 @@ fn request(
 /// Lets a call be found together with the request that caused it.
 pub fn trace(headers: &mut HeaderMap) {
     if let Some(context) = RequestContext::current() {
-        if let Ok(id) = HeaderValue::from_str(&context.id) {
-            headers.insert(REQUEST_ID, id);
-        }
-        if let Some(traceparent) = context.traceparent {
-            headers.insert(TRACEPARENT, traceparent);
-        }
+        context.tell(headers);
     }
 }
 

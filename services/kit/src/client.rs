@@ -5,7 +5,7 @@ mod transport;
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::Method;
@@ -15,9 +15,10 @@ use tokio::sync::watch;
 pub use self::transport::{Failure, Transport};
 use crate::{
     Error, Problem, RequestContext,
-    context::{DEADLINE, REQUEST_ID, TRACEPARENT},
+    context::{DEADLINE, REQUEST_ID},
     discovery::Endpoint,
     tls::Tiers,
+    traces::{Attempt, Call},
 };
 
 /// How much earlier than its caller a call gives up, so that the answer still arrives.
@@ -57,6 +58,20 @@ pub enum CallError {
         status: u16,
         body: String,
     },
+}
+
+impl CallError {
+    /// In one word, for spans.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoInstance(_) => "no_instance",
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "timeout",
+            Self::Broken { .. } => "broken",
+            Self::Refused { .. } => "refused",
+        }
+    }
 }
 
 impl From<CallError> for Problem {
@@ -126,9 +141,9 @@ impl Peer {
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
         let mut outcome = Err(CallError::NoInstance(self.role));
-        for instance in self.rotation() {
+        for (resends, instance) in (0..).zip(self.rotation()) {
             outcome = self
-                .call_at(instance, limit, method.clone(), path, &shape)
+                .attempt(resends, instance, limit, method.clone(), path, &shape)
                 .await;
             if !matches!(outcome, Err(CallError::Unreachable { .. })) {
                 break;
@@ -162,6 +177,51 @@ impl Peer {
         path: &str,
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, CallError> {
+        self.attempt(0, address, limit, method, path, shape).await
+    }
+
+    async fn attempt(
+        &self,
+        resends: u32,
+        address: SocketAddr,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
+        let span = RequestContext::current_hop().map(|hop| {
+            let attempt = Attempt {
+                method: &method,
+                role: self.role,
+                upstream: None,
+                host: &address.ip().to_string(),
+                port: address.port(),
+                path: path.split('?').next().unwrap_or_default(),
+                resends,
+            };
+            attempt.begin(&hop, Instant::now())
+        });
+        let answered = self
+            .exchange(span.as_ref(), address, limit, method, path, shape)
+            .await;
+        if let Some(span) = span {
+            match &answered {
+                Ok(response) => span.answered(response.status().as_u16(), Instant::now()),
+                Err(error) => span.failed(error.kind()),
+            }
+        }
+        answered
+    }
+
+    async fn exchange(
+        &self,
+        span: Option<&Call>,
+        address: SocketAddr,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        shape: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, CallError> {
         let mut request = self
             .transport
             .request(method, format!("http://{address}{path}"));
@@ -169,8 +229,8 @@ impl Peer {
         if let Some(context) = RequestContext::current() {
             budget = budget.min(context.remaining().saturating_sub(MARGIN));
             request = request.header(REQUEST_ID, context.id.as_ref());
-            if let Some(traceparent) = context.traceparent {
-                request = request.header(TRACEPARENT, traceparent);
+            for (name, value) in context.trace(span) {
+                request = request.header(name, value);
             }
         }
         if budget.is_zero() {

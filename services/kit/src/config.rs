@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{safeguards::Safeguard, tls::MutualTlsArgs};
+use crate::{safeguards::Safeguard, tls::MutualTlsArgs, traces::TracesArgs};
 
 /// Identity, addresses, logging and shutdown of one instance.
 #[derive(clap::Args, Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct Common {
         value_delimiter = ','
     )]
     pub without_safeguard: Vec<Safeguard>,
+    #[command(flatten)]
+    pub traces: TracesArgs,
 }
 
 impl Common {
@@ -71,6 +73,7 @@ impl Common {
             read_only: false,
             mtls: MutualTlsArgs::default(),
             without_safeguard: Vec::new(),
+            traces: TracesArgs::default(),
         }
     }
 

@@ -7,6 +7,8 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::traces::{Call, Hop, TraceId};
+
 /// The header that names a request across all hops.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Milliseconds that the caller will still wait.
@@ -17,8 +19,10 @@ pub const USER: HeaderName = HeaderName::from_static("x-recarga-user");
 pub const ROLE: HeaderName = HeaderName::from_static("x-recarga-role");
 /// The operator's token, for requests that go first when there are too many; it never leaves the front door.
 pub const OPERATOR: HeaderName = HeaderName::from_static("x-recarga-operator");
-/// W3C trace context, passed through.
+/// W3C trace context: where the caller stands in a trace. Passed through where none is recorded (see [`crate::traces`]).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What other systems want to be told of that trace; always passed through.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 tokio::task_local! {
     static CURRENT: RequestContext;
@@ -28,7 +32,11 @@ tokio::task_local! {
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     pub id: Arc<str>,
+    /// What those that are called are told, except by a span of their own.
     pub traceparent: Option<HeaderValue>,
+    pub tracestate: Option<HeaderValue>,
+    /// Where the request is recorded, if it is.
+    pub hop: Option<Arc<Hop>>,
     pub deadline: Instant,
     /// When this hop had it.
     pub started: Instant,
@@ -61,9 +69,14 @@ impl RequestContext {
             .map_or(limit, Duration::from_millis)
             .min(limit);
         let now = Instant::now();
+        let traceparent = headers.get(TRACEPARENT).cloned();
         Self {
             id,
-            traceparent: headers.get(TRACEPARENT).cloned(),
+            tracestate: traceparent
+                .as_ref()
+                .and_then(|_| headers.get(TRACESTATE).cloned()),
+            traceparent,
+            hop: None,
             deadline: now + budget,
             started: now,
             timings: Arc::default(),
@@ -73,11 +86,19 @@ impl RequestContext {
     /// A request that is known by its id alone.
     #[must_use]
     pub fn with_id(id: &str) -> Self {
+        Self::within(id, Duration::ZERO)
+    }
+
+    /// One that is known by its id alone and may take so long.
+    #[must_use]
+    pub fn within(id: &str, limit: Duration) -> Self {
         let now = Instant::now();
         Self {
             id: Arc::from(id),
             traceparent: None,
-            deadline: now,
+            tracestate: None,
+            hop: None,
+            deadline: now + limit,
             started: now,
             timings: Arc::default(),
         }
@@ -98,6 +119,42 @@ impl RequestContext {
     #[must_use]
     pub fn current_id() -> Option<Arc<str>> {
         CURRENT.try_with(|context| context.id.clone()).ok()
+    }
+
+    /// Where the current request is recorded, if this task serves one and it is.
+    #[must_use]
+    pub fn current_hop() -> Option<Arc<Hop>> {
+        CURRENT.try_with(|context| context.hop.clone()).ok()?
+    }
+
+    /// The trace that the current request is recorded in, if it is.
+    #[must_use]
+    pub fn current_trace() -> Option<TraceId> {
+        CURRENT
+            .try_with(|context| context.hop.as_ref().map(|hop| hop.place().trace))
+            .ok()?
+    }
+
+    /// Tells whoever is called which request and which trace it is for.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        for (name, value) in self.trace(None) {
+            headers.insert(name, value);
+        }
+    }
+
+    /// The headers of the trace among those. An attempt that is recorded has a span of its own.
+    pub fn trace(
+        &self,
+        attempt: Option<&Call>,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+        let own = attempt.and_then(Call::traceparent);
+        let traceparent = own.or_else(|| self.traceparent.clone());
+        let traceparent = traceparent.map(|value| (TRACEPARENT, value));
+        let state = self.tracestate.clone().map(|value| (TRACESTATE, value));
+        traceparent.into_iter().chain(state)
     }
 
     /// What is left of the caller's patience.

@@ -24,6 +24,7 @@ use crate::{
     metrics::Metrics,
     safeguards::Safeguard,
     tls::Tiers,
+    traces::Tracer,
 };
 
 /// Shared by everything in the process that serves one role; cheap to clone.
@@ -51,6 +52,7 @@ struct Inner {
     tiers: Tiers,
     /// It has a server of its own, which does not hold an answer back until it is whole.
     streams: AtomicBool,
+    tracer: Option<Tracer>,
 }
 
 /// Tells how a lever stands.
@@ -64,9 +66,11 @@ impl Instance {
     ) -> Result<Self, Error> {
         let tiers = Tiers::load(&common.mtls)?;
         let name = common.instance_name(role);
+        let metrics = Metrics::new(role, &name);
+        let tracer = Tracer::new(role, &name, &common.traces, &metrics)?;
         let instance = Self(Arc::new(Inner {
             role,
-            metrics: Metrics::new(role, &name),
+            metrics,
             name,
             started_at: Utc::now(),
             started: Instant::now(),
@@ -84,6 +88,7 @@ impl Instance {
             safeguards: OnceLock::new(),
             tiers,
             streams: AtomicBool::new(false),
+            tracer,
         }));
         instance.tiers().follow(&instance);
         Ok(instance)
@@ -109,6 +114,12 @@ impl Instance {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// Who makes spans here, where an operator wants them.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.0.tracer.as_ref()
     }
 
     #[must_use]

@@ -36,6 +36,7 @@ pub mod testing;
 pub mod timing;
 pub mod tls;
 pub mod topology;
+pub mod traces;
 pub mod vitals;
 
 pub use config::{Common, DatabaseArgs, RedisArgs};

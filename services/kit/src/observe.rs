@@ -21,6 +21,7 @@ use crate::{
     record::{CacheLabel, Exchange, Recorder},
     server::Abort,
     timing,
+    traces::{Serving, Tracer},
 };
 
 /// Put into a response's extensions by handlers that route by themselves: the route's name for metrics and logs.
@@ -31,6 +32,9 @@ pub struct RouteLabel(pub std::borrow::Cow<'static, str>);
 /// the latency histogram, and its log line is for debugging.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet;
+
+/// The label of what no route is for.
+const OTHER: &str = "other";
 
 #[derive(Clone)]
 pub(crate) struct Observer {
@@ -48,7 +52,11 @@ pub(crate) async fn observe(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let context = RequestContext::from_headers(request.headers(), observer.limit);
+    let mut context = RequestContext::from_headers(request.headers(), observer.limit);
+    let serving = observer
+        .instance
+        .tracer()
+        .and_then(|tracer| enter(tracer, &mut context, &mut request));
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         request.headers_mut().insert(REQUEST_ID, id);
     }
@@ -78,7 +86,7 @@ pub(crate) async fn observe(
     let route = match (response.extensions().get::<RouteLabel>(), &matched) {
         (Some(label), _) => observer.recorder.route(&label.0),
         (None, Some(path)) => observer.recorder.route(path.as_str()),
-        (None, None) => observer.recorder.route("other"),
+        (None, None) => observer.recorder.route(OTHER),
     };
     let quiet = response.extensions().get::<Quiet>().is_some();
     // Health checks come at a steady rate whatever users do: counted, they would pass for traffic.
@@ -91,7 +99,16 @@ pub(crate) async fn observe(
         status: status.as_u16(),
         cache,
         elapsed,
+        trace: context.hop.as_ref().map(|hop| hop.place().trace),
     };
+    if let Some(serving) = serving {
+        if quiet {
+            serving.forget();
+        } else {
+            let route = Some(route.label()).filter(|route| *route != OTHER);
+            serving.answered(&method, route, exchange.status, cache, started + elapsed);
+        }
+    }
     if check {
         tracing::debug!(target: "access", request_id = context.id.as_ref(), "{method} {path} {}", status.as_u16());
     } else if quiet {
@@ -110,6 +127,13 @@ pub(crate) async fn observe(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Begins the request's span, unless nobody wants to see it.
+fn enter(tracer: &Tracer, context: &mut RequestContext, request: &mut Request) -> Option<Serving> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let is_encrypted = request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
+    tracer.enter(context, request.headers_mut(), &method, &path, is_encrypted)
 }
 
 /// Gives a request of the admin port its id, for the problems it may be answered with and for whoever reports them.

@@ -15,6 +15,7 @@ use crate::{
     metrics::{DurationLabels, Metrics, RequestLabels},
     route_latency::{RouteLabels, RouteLatency},
     telemetry::Sampler,
+    traces::TraceId,
 };
 
 /// What an answer says of the cache; the label of the latency histogram.
@@ -43,6 +44,18 @@ impl CacheLabel {
         }
     }
 
+    /// As `X-Cache` says it.
+    #[must_use]
+    pub fn state(self) -> Option<&'static str> {
+        match self {
+            Self::Hit => Some("HIT"),
+            Self::Miss => Some("MISS"),
+            Self::Stale => Some("STALE"),
+            Self::Bypass => Some("BYPASS"),
+            Self::None => None,
+        }
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -65,6 +78,8 @@ pub struct Exchange<'a> {
     pub cache: CacheLabel,
     /// From the request's head to the answer's head.
     pub elapsed: Duration,
+    /// The trace that it is recorded in.
+    pub trace: Option<TraceId>,
 }
 
 /// The counters of one route, looked up once.
@@ -227,8 +242,10 @@ impl Recorder {
             path,
             status,
             elapsed,
+            trace,
             ..
         } = *exchange;
+        let trace = trace.map(tracing::field::display);
         let milliseconds = elapsed.as_secs_f64() * 1000.0;
         let route = route.label();
         macro_rules! line {
@@ -236,6 +253,7 @@ impl Recorder {
                 tracing::$level!(
                     target: "access",
                     request_id = id,
+                    trace_id = trace,
                     http.method = method,
                     http.path = path,
                     http.route = route,

@@ -15,10 +15,13 @@ use crate::{
     record::Recorder,
     safeguards::{self, Safeguard},
     server,
+    traces::Tracer,
 };
 
 /// The longest a request may take when its caller set no deadline.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// How long the last spans may take to the collector when everything else is done.
+const SPANS_LIMIT: Duration = Duration::from_secs(3);
 /// The largest body that is read.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -272,6 +275,7 @@ impl Service {
             .layer(middleware::from_fn(observe::identify));
         tracing::info!(listen = %listen, admin = %admin_listen, version = crate::VERSION, "{} is up", instance.name());
 
+        let exporting = instance.tracer().map(Tracer::export);
         let stop = Shutdown::new();
         let stop_admin = Shutdown::new();
         let serve = if let Some(serve) = self.server {
@@ -314,6 +318,10 @@ impl Service {
             .is_err()
         {
             tracing::warn!("the deadline passed with background tasks still running");
+        }
+        // After all that makes spans.
+        if let Some(exporting) = exporting {
+            exporting.end(SPANS_LIMIT).await;
         }
         stop_admin.request();
         let _ = admin.await;

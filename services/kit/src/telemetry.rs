@@ -44,6 +44,9 @@ pub struct Line {
     pub instance: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The trace that the request is recorded in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     pub message: String,
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     pub fields: serde_json::Map<String, serde_json::Value>,
@@ -206,6 +209,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLayer {
             service: self.service.clone(),
             instance: self.instance.clone(),
             request_id,
+            trace_id: fields
+                .trace_id
+                .or_else(|| RequestContext::current_trace().map(|trace| trace.to_string())),
             message: fields.message,
             fields: fields.other,
         };
@@ -233,6 +239,7 @@ fn level_name(level: Level) -> &'static str {
 struct Fields {
     message: String,
     request_id: Option<String>,
+    trace_id: Option<String>,
     other: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -255,6 +262,7 @@ impl field::Visit for Fields {
         match field.name() {
             "message" => value.clone_into(&mut self.message),
             "request_id" => self.request_id = Some(value.to_owned()),
+            "trace_id" => self.trace_id = Some(value.to_owned()),
             _ => self.set(field, value.into()),
         }
     }

@@ -6,13 +6,18 @@
 
 use std::{
     fmt::Write,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use crate::{RequestContext, context::Timing};
+use crate::{
+    RequestContext,
+    context::Timing,
+    traces::{Call, Hop, Kind},
+};
 
 /// The response header that carries the entries.
 pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -32,11 +37,39 @@ pub struct Entry {
 /// Awaits a future and records its time under `name` in the current request's `Server-Timing`.
 pub async fn timed<F: Future>(name: &'static str, future: F) -> F::Output {
     let started = Instant::now();
+    let visit = RequestContext::current_hop().and_then(|hop| visit(name, &hop, started));
     let output = future.await;
+    if let Some(visit) = visit {
+        visit.done();
+    }
     if let Some(context) = RequestContext::current() {
         context.record(name, started.elapsed());
     }
     output
+}
+
+/// Records a visit that somebody else made for a request: since then, until now.
+pub fn visited(context: &RequestContext, name: &'static str, since: Instant) {
+    if let Some(visit) = context.hop.as_ref().and_then(|hop| visit(name, hop, since)) {
+        visit.done();
+    }
+    context.record(name, since.elapsed());
+}
+
+/// The span of a visit to a store; a call of another tier makes its own.
+fn visit(name: &str, hop: &Arc<Hop>, started: Instant) -> Option<Call> {
+    let system = match name {
+        "pg" => "postgresql",
+        // Where the queue waits for the disk of its Redis.
+        "redis" | "disk" => "redis",
+        _ => return None,
+    };
+    let mut visit = hop.call(Kind::Client, system, started, Vec::new());
+    visit.note("db.system.name", system);
+    if name == "disk" {
+        visit.note("db.operation.name", "WAITAOF");
+    }
+    Some(visit)
 }
 
 /// Reads the entries of a header's value. What is no entry, or has no duration that makes sense, is left out.

@@ -17,6 +17,12 @@ use hyper_util::{
 };
 use kit::tls::Connector;
 
+use kit::{
+    RequestContext,
+    context::TRACEPARENT,
+    traces::{self, Call},
+};
+
 use crate::{
     admission::{Outcome, Priority, Ticket},
     body::{BoxError, Held, OutgoingBody, Payload, ResponseBody},
@@ -186,6 +192,8 @@ impl Forwarder {
         let mut tried: Vec<u64> = Vec::new();
         let mut any_sent = false;
         let mut last: Option<(String, Attempt)> = None;
+        let hop = RequestContext::current_hop();
+        let mut resends = 0;
         loop {
             // An upstream whose kept connection broke may be asked again, over a new one, when there is no other.
             let selection = Selection {
@@ -208,11 +216,23 @@ impl Forwarder {
                 self.pool.count_retry();
                 tracing::debug!(pool = self.pool.name(), upstream = %lease.name(), attempts, "sending the request again");
             }
-            let outgoing =
+            let span = hop.as_ref().map(|hop| {
+                let name = lease.name();
+                let span = self.span(&head, lease.authority(), &name, resends);
+                span.begin(hop, Instant::now())
+            });
+            resends += 1;
+            let mut outgoing =
                 self.outgoing(&head, lease.authority(), body, options.deadline, any_sent)?;
+            if let Some(traceparent) = span.as_ref().and_then(Call::traceparent) {
+                outgoing.headers_mut().insert(TRACEPARENT, traceparent);
+            }
             let attempt =
                 match tokio::time::timeout_at(deadline, self.client.request(outgoing)).await {
                     Ok(Ok(response)) => {
+                        if let Some(span) = span {
+                            span.answered(response.status().as_u16(), Instant::now());
+                        }
                         ticket.finish(match response.status() {
                             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                                 Outcome::Overloaded
@@ -242,6 +262,9 @@ impl Forwarder {
                         source: "the deadline passed".into(),
                     },
                 };
+            if let Some(span) = span {
+                span.failed(attempt.failure.word());
+            }
             note(&mut lease, &attempt);
             any_sent |= attempt.failure != Failure::NeverSent;
             tried.push(lease.id());
@@ -274,6 +297,25 @@ impl Forwarder {
             })?;
         ticket.set_class(|| class_of(head.method.as_str(), head.uri.path()));
         Ok(ticket)
+    }
+
+    /// What is told of one attempt.
+    fn span<'a>(
+        &'a self,
+        head: &'a Parts,
+        authority: &'a Authority,
+        upstream: &'a str,
+        resends: u32,
+    ) -> traces::Attempt<'a> {
+        traces::Attempt {
+            method: &head.method,
+            role: self.pool.name(),
+            upstream: Some(upstream),
+            host: authority.host(),
+            port: authority.port_u16().unwrap_or(80),
+            path: head.uri.path(),
+            resends,
+        }
     }
 
     /// The request for one attempt.

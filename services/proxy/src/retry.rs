@@ -27,6 +27,19 @@ pub enum Failure {
     ClientGone,
 }
 
+impl Failure {
+    /// In one word, for spans.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NeverSent => "unreachable",
+            Self::Broken => "broken",
+            Self::TimedOut => "timeout",
+            Self::ClientGone => "request_body",
+        }
+    }
+}
+
 /// What the decision needs to know of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeatable {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use kit::{Common, Listeners, Shutdown, telemetry};
+use kit::{Common, Listeners, Shutdown, telemetry, tls::Tiers};
 
 use crate::{documents, exit};
 
@@ -59,6 +59,8 @@ pub async fn run(service: Service) -> Result<u8> {
 
 /// What every service needs before it runs, in the order in which a wrong setting is told.
 async fn prepare(role: &str, common: &Common) -> Result<(telemetry::Guard, Listeners, Shutdown)> {
+    common.traces.settings()?;
+    Tiers::load(&common.mtls)?;
     let listeners = Listeners::bind(common).await?;
     let telemetry = telemetry::init(role, common)?;
     let shutdown = Shutdown::on_signals()?;

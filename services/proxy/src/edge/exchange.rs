@@ -11,6 +11,7 @@ use kit::{
     Problem,
     faults::Effect,
     record::{Exchange, Route},
+    traces::Call,
 };
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     io::Stream,
     refuse::Reason,
     relay::{Answering, Bounds, Ending, Relay, RequestBody},
+    trace::Trace,
     tunnel,
     upstreams::{self, Upstream},
 };
@@ -51,6 +53,8 @@ struct Judge<'a, H> {
     stick: Option<u64>,
     /// When the answer's head came.
     answered: Option<Instant>,
+    /// Where it is recorded, until that moment.
+    attempt: Option<Call>,
 }
 
 impl<H: Hooks> Answering for Judge<'_, H> {
@@ -84,7 +88,16 @@ impl<H: Hooks> Answering for Judge<'_, H> {
             status: head.status,
             cache: facts::cache_label(head, bytes),
             elapsed,
+            trace: facts.trace.as_ref().and_then(|trace| trace.id()),
         };
+        if let Some(attempt) = self.attempt.take() {
+            attempt.answered(head.status, now);
+        }
+        let serving = facts.trace.as_ref();
+        if let Some(serving) = serving.and_then(|trace| trace.serving.as_ref()) {
+            let route = Some(self.route.label());
+            serving.answered(&facts.method, route, head.status, exchange.cache, now);
+        }
         self.recorder.finish(self.route, &exchange, now);
         if let Some(why) = self.samples.admit(head.status, elapsed, now) {
             let details = Details {
@@ -114,6 +127,11 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
     pub async fn forward(&mut self, route: &Route) -> After {
         let edge = Arc::clone(&self.edge);
         let _in_flight = edge.recorder.begin();
+        if let Some(tracer) = edge.instance.tracer() {
+            let encrypted = self.peer.is_encrypted;
+            self.facts.trace =
+                Trace::begin(tracer, &self.facts, &self.head, &self.inbound, encrypted);
+        }
         let settings = &edge.settings;
         let deadline = self.facts.started + settings.forward_timeout;
         let framing = self.head.framing;
@@ -237,6 +255,14 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 pool.count_retry();
             }
             let address = lease.address();
+            let attempt = match self.facts.trace.take() {
+                Some(mut trace) => {
+                    let attempt = trace.attempt(&self.facts, pool.name(), &lease, address, now);
+                    self.facts.trace = Some(trace);
+                    attempt
+                }
+                None => None,
+            };
             let kept = if distrust_idle {
                 None
             } else {
@@ -258,6 +284,9 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             let mut upstream = match upstream {
                 Ok(upstream) => upstream,
                 Err(error) => {
+                    if let Some(attempt) = attempt {
+                        attempt.failed(Failure::NeverSent.word());
+                    }
                     lease.failed(FailureReason::Connect, &error);
                     tried.push(lease.id());
                     let again = repeatable.allows(Failure::NeverSent, attempts, any_sent);
@@ -284,7 +313,10 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             let remaining = deadline.saturating_duration_since(now);
             let owner = any_sent.then(|| edge.instance.name());
             let host = (!self.facts.has_host).then_some(address);
-            end_request(host, remaining, owner, &mut self.up.bytes);
+            let trace = self.facts.trace.as_ref();
+            let traceparent = trace.and_then(|trace| trace.traceparent(attempt.as_ref()));
+            let up = &mut self.up.bytes;
+            end_request(host, remaining, owner, traceparent.as_ref(), up);
             self.up.bytes.extend_from_slice(body);
 
             let stick = (sticky && self.facts.sticky != Some(lease.sticky_value()))
@@ -298,6 +330,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 ticket: &mut ticket,
                 stick,
                 answered: None,
+                attempt,
             };
             let ending = self
                 .relay(&mut upstream, passing, &mut judge, deadline)
@@ -305,8 +338,12 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             let Judge {
                 mut lease,
                 answered,
+                attempt,
                 ..
             } = judge;
+            if let (Some(attempt), Some(word)) = (attempt, ending.word()) {
+                attempt.failed(word);
+            }
             let (failure, gave_up) = match ending {
                 Ending::Answered {
                     reusable,

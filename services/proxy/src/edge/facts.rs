@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Method;
+use http::{HeaderValue, Method};
 use kit::{context::is_sane_id, record::CacheLabel};
 
-use super::Arrival;
+use super::{Arrival, trace::Trace};
 use crate::{
     hash,
     http1::{Field, Framing, Kind, RequestHead, ResponseHead, copy_fields, encode},
@@ -41,6 +41,8 @@ pub(super) struct Facts {
     pub attempts: u32,
     /// When the last attempt began.
     pub tried_at: Instant,
+    /// Where traces are recorded, and it is forwarded.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// Who is on the other side, which is the same for all requests of a connection.
@@ -77,6 +79,7 @@ impl Facts {
             key: None,
             attempts: 0,
             tried_at: Instant::now(),
+            trace: None,
         }
     }
 
@@ -113,12 +116,14 @@ impl Facts {
         self.key = None;
         self.attempts = 0;
         self.tried_at = started;
+        self.trace = None;
     }
 
     /// For what is refused before its head could be read.
     pub fn nothing(&mut self, started: Instant) {
         self.started = started;
         self.tried_at = started;
+        self.trace = None;
         self.attempts = 0;
         self.method = Method::GET;
         self.path.clear();
@@ -155,6 +160,10 @@ impl Facts {
             | Kind::XForwardedHost
             | Kind::XForwardedOther => peer.is_trusted,
             Kind::Host => !is_absolute,
+            Kind::Other => {
+                let trace = self.trace.as_ref();
+                trace.is_none_or(|trace| !trace.replaces(field.name(bytes)))
+            }
             kind => !kind.is_hop_by_hop(),
         });
         let host = head.host(bytes);
@@ -266,12 +275,13 @@ pub(super) enum Mode {
     UntilClose,
 }
 
-/// Ends an upstream's head for one attempt: its own name if the client gave none, what is left of the time, and whether this
-/// hop is repeating the request.
+/// Ends an upstream's head for one attempt: its own name if the client gave none, what is left of the time, whether this hop is
+/// repeating the request, and where in a trace the attempt stands.
 pub(super) fn end_request(
     host: Option<SocketAddr>,
     remaining: Duration,
     owner: Option<&str>,
+    traceparent: Option<&HeaderValue>,
     out: &mut Vec<u8>,
 ) {
     if let Some(host) = host {
@@ -285,6 +295,9 @@ pub(super) fn end_request(
     out.extend_from_slice(b"\r\n");
     if let Some(owner) = owner {
         encode::field(crate::retry::RETRY_OWNER, owner.as_bytes(), out);
+    }
+    if let Some(traceparent) = traceparent {
+        encode::field("traceparent", traceparent.as_bytes(), out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -22,6 +22,7 @@ mod refuse;
 mod relay;
 mod reply;
 mod timer;
+mod trace;
 mod tunnel;
 mod upstreams;
 mod worker;

@@ -18,6 +18,7 @@ use super::{
     timer::Timer,
 };
 use crate::http1::{Body, Framing, Limits, Progress, Refusal, ResponseHead, Step, encode};
+use crate::retry::Failure;
 
 /// Bytes of the client's next requests that are read while this one is being answered: enough to notice that it has left.
 const AHEAD: usize = 64 * 1024;
@@ -56,6 +57,25 @@ pub(super) enum Ending {
     Truncated(io::Error),
     /// The answer began, and then one side paused for too long.
     Stalled { by_upstream: bool },
+}
+
+impl Ending {
+    /// Why there was no answer, in one word for spans; a client that left has none.
+    pub fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Broken(_) => Some(Failure::Broken.word()),
+            Self::TimedOut => Some(Failure::TimedOut.word()),
+            Self::Malformed(word) => Some(word),
+            Self::BadBody(_) | Self::TooLarge | Self::BodyStalled => {
+                Some(Failure::ClientGone.word())
+            }
+            Self::Answered { .. }
+            | Self::Upgraded { .. }
+            | Self::ClientGone
+            | Self::Truncated(_)
+            | Self::Stalled { .. } => None,
+        }
+    }
 }
 
 /// What happens when the answer's head has come: judged, counted, and written for the client.

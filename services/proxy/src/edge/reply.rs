@@ -95,7 +95,19 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             status: status.as_u16(),
             cache: CacheLabel::None,
             elapsed: now.saturating_duration_since(self.facts.started),
+            trace: self.facts.trace.as_ref().and_then(|trace| trace.id()),
         };
+        let serving = self.facts.trace.as_ref();
+        if let Some(serving) = serving.and_then(|trace| trace.serving.as_ref()) {
+            let route = route.map(Route::label);
+            serving.answered(
+                &self.facts.method,
+                route,
+                exchange.status,
+                exchange.cache,
+                now,
+            );
+        }
         if let Some(route) = route {
             self.edge.recorder.finish(route, &exchange, now);
         } else {

@@ -16,6 +16,7 @@ fn samples(per_second: u32, now: Instant) -> Samples {
 
 fn keep(samples: &Samples, path: &str, timing: &[&[u8]]) {
     let exchange = Exchange {
+        trace: None,
         id: "r-1",
         method: "GET",
         path,
