@@ -1,7 +1,7 @@
 //! Bookings in PostgreSQL.
 
 use chrono::{DateTime, Utc};
-use kit::{Instance, timing::timed};
+use kit::{Instance, timing::timed, traces};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -34,6 +34,12 @@ impl Wish {
         Sha256::digest(text).to_vec()
     }
 }
+
+const BOOK: &str = "select outcome, reply, replayed from tutoring.book($1, $2, $3, $4, $5, $6, $7)";
+/// The same with the trace that its event belongs to; told before, because the call depends on it.
+const BOOK_TRACED: &str = "select b.outcome, b.reply, b.replayed
+    from (select set_config('recarga.traceparent', $8, true) as trace) told
+    cross join lateral tutoring.book(case when told.trace is not null then $1::text end, $2, $3, $4, $5, $6, $7) b";
 
 #[derive(Clone)]
 pub struct Store {
@@ -73,18 +79,24 @@ impl Store {
         wish: &Wish,
     ) -> Result<(Result<Booked, Error>, bool), Error> {
         self.available()?;
-        let call = sqlx::query_as(
-            "select outcome, reply, replayed from tutoring.book($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(caller)
-        .bind(key)
-        .bind(wish.hash())
-        .bind(wish.student_id)
-        .bind(wish.tutor_id)
-        .bind(wish.starts_at)
-        .bind(wish.minutes)
-        .fetch_one(&self.pool);
-        let (outcome, reply, replayed): (String, Value, bool) = timed("pg", call).await?;
+        let event = traces::create("bookings");
+        let call = sqlx::query_as(if event.is_some() { BOOK_TRACED } else { BOOK })
+            .bind(caller)
+            .bind(key)
+            .bind(wish.hash())
+            .bind(wish.student_id)
+            .bind(wish.tutor_id)
+            .bind(wish.starts_at)
+            .bind(wish.minutes);
+        let call = match &event {
+            Some(event) => call.bind(event.traceparent()),
+            None => call,
+        };
+        let (outcome, reply, replayed): (String, Value, bool) =
+            timed("pg", call.fetch_one(&self.pool)).await?;
+        if let Some(event) = event {
+            event.end(outcome == "created" && !replayed);
+        }
         let outcome = match outcome.as_str() {
             "created" => Ok(serde_json::from_value(reply).map_err(|_| Error::Unknown(outcome))?),
             "student_not_found" => Err(Error::StudentNotFound),

@@ -11,11 +11,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    Error,
+    Error, Instance,
     client::{CallError, Peer},
     discovery::Endpoint,
     tls::Tiers,
+    traces::{Operation, Together},
 };
+
+pub(crate) use wire::traceparent;
 
 pub use intake::{Gate, Intake};
 pub use wire::{
@@ -257,6 +260,20 @@ impl Client {
         let response = self.peer.success(response).await?;
         self.peer.json(response).await
     }
+}
+
+/// Begins the spans of messages that are worked on, each in the trace that it was made in; nothing without traces.
+#[must_use]
+pub fn process<'a>(
+    instance: &Instance,
+    queue: &str,
+    messages: impl Iterator<Item = &'a Message>,
+) -> Together {
+    let messages = messages.map(|message| {
+        let id = Cow::Borrowed(message.id.as_str());
+        (id, traceparent(&message.body))
+    });
+    Together::begin(instance.tracer(), Operation::Process, queue, messages)
 }
 
 /// Whether the queue refused the message itself, so that sending it again as it is cannot help.

@@ -11,6 +11,7 @@
 mod statements;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
@@ -26,6 +27,7 @@ use crate::{
     client::CallError,
     messaging::{self, BATCH_LIMIT, Client, Outgoing},
     outage::Outage,
+    traces::{Operation, Together, Tracer},
 };
 use statements::{Entry, Outbox, SHARDS};
 
@@ -74,6 +76,7 @@ impl Relay {
             metrics,
             pool,
             connection: None,
+            tracer: instance.tracer().cloned(),
         };
         instance.spawn(relay(instance.clone(), relaying, wake.clone()));
         Self { wake }
@@ -203,6 +206,7 @@ struct Relaying {
     /// Says where to connect to; its connections are not used.
     pool: PgPool,
     connection: Option<(Arc<PgConnectOptions>, PgConnection)>,
+    tracer: Option<Tracer>,
 }
 
 impl Relaying {
@@ -231,7 +235,11 @@ impl Relaying {
             connection,
             spoken: Instant::now(),
         };
-        let tally = send(&self.client, &mut session, &entries).await?;
+        let sender = Sender {
+            client: &self.client,
+            tracer: self.tracer.as_ref(),
+        };
+        let tally = send(sender, &mut session, &entries).await?;
         self.mark(entries.len(), tally).await
     }
 
@@ -285,9 +293,31 @@ impl Session<'_> {
     }
 }
 
+/// Hands events to the queue.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    client: &'a Client,
+    tracer: Option<&'a Tracer>,
+}
+
+impl Sender<'_> {
+    /// Sends these together; each belongs to the trace that it was made in.
+    async fn send(self, topic: &str, batch: &[&Entry]) -> Result<(), CallError> {
+        let traced = batch.iter().map(|entry| {
+            let id = Cow::Owned(entry.event_id.to_string());
+            (id, messaging::traceparent(&entry.body))
+        });
+        let spans = Together::begin(self.tracer, Operation::Send, topic, traced);
+        let messages = outgoing(batch);
+        let sent = spans.scope(self.client.send_batch(topic, &messages)).await;
+        spans.end(sent.as_ref().err().map(CallError::kind));
+        sent.map(drop)
+    }
+}
+
 /// Sends what was read, in its order, until all is sent or the queue cannot be reached.
 async fn send(
-    client: &Client,
+    sender: Sender<'_>,
     session: &mut Session<'_>,
     entries: &[Entry],
 ) -> Result<Tally, sqlx::Error> {
@@ -299,7 +329,7 @@ async fn send(
     for (topic, entries) in topics {
         for batch in entries.chunks(BATCH_LIMIT) {
             if tally.failure.is_none() {
-                match deliver(client, session, topic, batch, &mut tally).await {
+                match deliver(sender, session, topic, batch, &mut tally).await {
                     Ok(()) => {}
                     Err(RoundError::Queue(error)) => tally.failure = Some(error),
                     Err(RoundError::Database(error)) => return Err(error),
@@ -327,23 +357,23 @@ struct Tally {
 
 /// Sends one batch. A batch that is refused is sent again one by one, to find the event that is to blame.
 async fn deliver(
-    client: &Client,
+    sender: Sender<'_>,
     session: &mut Session<'_>,
     topic: &str,
     batch: &[&Entry],
     tally: &mut Tally,
 ) -> Result<(), RoundError> {
     session.keep().await?;
-    match client.send_batch(topic, &outgoing(batch)).await {
-        Ok(_) => tally.delivered.extend(batch.iter().map(|entry| entry.id)),
+    match sender.send(topic, batch).await {
+        Ok(()) => tally.delivered.extend(batch.iter().map(|entry| entry.id)),
         Err(error) if !messaging::is_permanent(&error) => return Err(RoundError::Queue(error)),
         Err(error) if batch.len() == 1 => tally.refused.push((batch[0].id, error.to_string())),
         Err(_) => {
             for entry in batch {
                 let alone = std::slice::from_ref(entry);
                 session.keep().await?;
-                match client.send_batch(topic, &outgoing(alone)).await {
-                    Ok(_) => tally.delivered.push(entry.id),
+                match sender.send(topic, alone).await {
+                    Ok(()) => tally.delivered.push(entry.id),
                     Err(error) if messaging::is_permanent(&error) => {
                         tally.refused.push((entry.id, error.to_string()));
                     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kit::{
     Instance,
-    messaging::{BATCH_LIMIT, Intake, Message, Receipt, Release},
+    messaging::{BATCH_LIMIT, Intake, Message, Receipt, Release, process},
     outage::Outage,
 };
 use prometheus_client::metrics::counter::Counter;
@@ -97,6 +97,18 @@ impl Consumer {
         if useful.is_empty() {
             return Ok(());
         }
+        let messages = useful.iter().map(|(message, _)| message);
+        let spans = process(intake.instance(), intake.queue(), messages);
+        let recorded = spans.scope(self.record_all(intake, useful)).await;
+        spans.end(recorded.as_ref().err().map(|_| "postgresql"));
+        recorded
+    }
+
+    async fn record_all(
+        &self,
+        intake: &Intake,
+        useful: &[(Message, Notice)],
+    ) -> Result<(), sqlx::Error> {
         let mut new = self
             .store
             .record(useful.iter().map(|(_, notice)| notice))

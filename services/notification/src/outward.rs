@@ -8,7 +8,7 @@ use std::{
 
 use kit::{
     Instance,
-    messaging::{Intake, Message, Release},
+    messaging::{Intake, Message, Release, process},
     outage::Outage,
 };
 use prometheus_client::metrics::counter::Counter;
@@ -135,13 +135,18 @@ impl Courier {
         useful: &[(Message, Notice)],
         standings: &HashMap<Uuid, Standing>,
     ) {
-        let each = useful.iter().map(|(message, notice)| async {
+        let each = useful.iter().map(async |(message, notice)| {
             match standings.get(&notice.event_id) {
                 Some(standing) if standing.pending && !standing.is_carried_by(message) => {
                     let reason = "another message about the same event is on its way";
                     release(intake, message, Some(TWIN_PAUSE), reason, true).await;
                 }
-                Some(standing) if standing.pending => self.send(intake, message, notice).await,
+                Some(standing) if standing.pending => {
+                    let only = std::iter::once(message);
+                    let span = process(intake.instance(), intake.queue(), only);
+                    let went_out = span.scope(self.send(intake, message, notice)).await;
+                    span.end((!went_out).then_some("not_delivered"));
+                }
                 // It went out, or another event has notified about the same booking or recharge.
                 _ => acknowledge(intake, message).await,
             }
@@ -149,11 +154,12 @@ impl Courier {
         futures::future::join_all(each).await;
     }
 
-    async fn send(&self, intake: &Intake, message: &Message, notice: &Notice) {
+    /// Whether it went out.
+    async fn send(&self, intake: &Intake, message: &Message, notice: &Notice) -> bool {
         let began = Instant::now();
         let Some(outcome) = intake.hold(message, self.channel.deliver(notice)).await else {
             tracing::warn!(event_id = %notice.event_id, "the queue gave a notification to somebody else");
-            return;
+            return false;
         };
         // Those that ended with their instances do not speak against the message.
         let failures = message.deliveries.saturating_sub(message.crashes);
@@ -175,8 +181,9 @@ impl Courier {
         if let Err(error) = noted.await {
             tracing::warn!(error = %error, event_id = %notice.event_id, "what became of a notification cannot be written down; it is sent again");
             release(intake, message, Some(PAUSE), &error.to_string(), true).await;
-            return;
+            return false;
         }
+        let went_out = outcome.is_ok();
         match outcome {
             Ok(()) => {
                 self.sent.inc();
@@ -200,6 +207,7 @@ impl Courier {
                 }
             }
         }
+        went_out
     }
 }
 

@@ -123,15 +123,15 @@ impl Store {
         } else {
             RECORD_WITHOUT_INBOX
         };
-        let claimed: Vec<Uuid> = sqlx::query_scalar(statement)
+        let query = sqlx::query_scalar(statement)
             .bind(&columns.events)
             .bind(&columns.kinds)
             .bind(&columns.bookings)
             .bind(&columns.recharges)
             .bind(&columns.recipients)
             .bind(&columns.bodies)
-            .fetch_all(&self.pool)
-            .await?;
+            .fetch_all(&self.pool);
+        let claimed: Vec<Uuid> = timed("pg", query).await?;
         Ok(claimed.into_iter().collect())
     }
 
@@ -224,7 +224,7 @@ impl Store {
             Outcome::Retry(reason) => ("retry", "pending", Some(reason)),
             Outcome::Failed(reason) => ("failed", "failed", Some(reason)),
         };
-        sqlx::query(
+        let query = sqlx::query(
             "with noted as (
                  update notification.notifications set attempts = attempts + 1, state = $3, last_error = $4, channel = $2, touched_at = now(),
                      sent_at = case when $3 = 'sent' then clock_timestamp() end
@@ -239,8 +239,8 @@ impl Store {
         .bind(detail)
         .bind(name)
         .bind(i32::try_from(took.as_millis()).unwrap_or(i32::MAX))
-        .execute(&self.pool)
-        .await?;
+        .execute(&self.pool);
+        timed("pg", query).await?;
         Ok(())
     }
 

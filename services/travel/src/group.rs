@@ -13,6 +13,8 @@ use kit::{
     committer::{Failure, Job, Place, Work},
     extract::{Caller, IdempotencyKey},
     outbox::Relay,
+    timing::visited,
+    traces::{self, Created},
 };
 use sqlx::PgConnection;
 use tokio::sync::oneshot;
@@ -38,7 +40,13 @@ pub async fn execute<W: Grouped>(
     key: IdempotencyKey,
     write: W,
 ) -> Result<Answer<W::Reply>, Error> {
-    let claim = claim(caller, key, &write);
+    let mut claim = claim(caller, key, &write);
+    let event = if W::ANNOUNCED {
+        traces::create("recharges")
+    } else {
+        None
+    };
+    claim.traceparent = event.as_ref().map(|event| event.traceparent().to_owned());
     let (answer, answered) = oneshot::channel();
     let job = CardJob {
         write: write.card_write(),
@@ -48,6 +56,7 @@ pub async fn execute<W: Grouped>(
             context: RequestContext::current(),
             since: Instant::now(),
             came_to: None,
+            event,
             answer,
         }),
         claim,
@@ -114,15 +123,15 @@ struct Waiting<W: Write> {
     /// Since when the current stage lasts.
     since: Instant,
     came_to: Option<Result<Answer<W::Reply>, Error>>,
+    event: Option<Created>,
     answer: oneshot::Sender<Result<Answer<W::Reply>, Error>>,
 }
 
 impl<W: Write> Waiting<W> {
     fn record(&mut self, stage: &'static str) {
-        let now = Instant::now();
-        let took = now - std::mem::replace(&mut self.since, now);
+        let since = std::mem::replace(&mut self.since, Instant::now());
         if let Some(context) = &self.context {
-            context.record(stage, took);
+            visited(context, stage, since);
         }
     }
 }
@@ -158,6 +167,9 @@ impl<W: Write> Waiter for Waiting<W> {
                 (Err(Error::Uncommitted { failure, keyed }), settled)
             }
         };
+        if let Some(event) = self.event.take() {
+            event.end(settled.announced);
+        }
         self.came_to = Some(came_to);
         settled
     }

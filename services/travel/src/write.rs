@@ -79,6 +79,7 @@ pub fn claim<W: Write>(caller: &Caller, key: IdempotencyKey, write: &W) -> Claim
         caller: caller.scope().to_owned(),
         key: key.0.filter(|_| Safeguard::Claim.is_on()),
         body_hash: hash(&write.canonical()),
+        traceparent: None,
     }
 }
 

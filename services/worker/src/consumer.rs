@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kit::{
     Instance,
-    messaging::{Client, Intake, Message, Release},
+    messaging::{Client, Intake, Message, Release, process},
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use serde::Deserialize;
@@ -131,35 +131,58 @@ impl Consumer {
     }
 
     async fn handle(self, message: Message, _permit: OwnedSemaphorePermit) {
+        let span = process(&self.instance, QUEUE, std::iter::once(&message));
+        let completed = span.scope(self.see_through(&message)).await;
+        span.end((!completed).then_some("not_completed"));
+    }
+
+    /// Whether the task is completed now.
+    async fn see_through(&self, message: &Message) -> bool {
         let announced: Announced = match message.read() {
             Ok(announced) => announced,
-            Err(error) => return self.dead(&message, &format!("not a task: {error}")).await,
+            Err(error) => {
+                self.dead(message, &format!("not a task: {error}")).await;
+                return false;
+            }
         };
         let id = announced.task_id;
         let attempt = match self.store.claim(id, message.redrives > 0).await {
             Ok(Claim::Attempt(attempt)) => attempt,
             // Delivered again after its end.
-            Ok(Claim::Completed) => return self.acknowledge(&message).await,
-            Ok(Claim::Failed(reason)) => return self.dead(&message, &reason).await,
-            Ok(Claim::Unknown) => return self.dead(&message, "there is no such task").await,
-            Err(error) => return self.later(&message, &error).await,
+            Ok(Claim::Completed) => {
+                self.acknowledge(message).await;
+                return true;
+            }
+            Ok(Claim::Failed(reason)) => {
+                self.dead(message, &reason).await;
+                return false;
+            }
+            Ok(Claim::Unknown) => {
+                self.dead(message, "there is no such task").await;
+                return false;
+            }
+            Err(error) => {
+                self.later(message, &error).await;
+                return false;
+            }
         };
         self.metrics.running.inc();
-        let ending = self.attempt(&message, id, attempt, &announced.task).await;
+        let ending = self.attempt(message, id, attempt, &announced.task).await;
         self.metrics.running.dec();
         match ending {
             Ending::Completed(result) => match self.store.complete(id, attempt, &result).await {
                 Ok(true) => {
                     self.metrics.completed.inc();
                     tracing::info!(task_id = id, attempt, "a task was completed");
-                    self.acknowledge(&message).await;
+                    self.acknowledge(message).await;
+                    return true;
                 }
                 Ok(false) => {
                     tracing::warn!(task_id = id, attempt, "a later attempt has taken over");
                 }
-                Err(error) => self.later(&message, &error).await,
+                Err(error) => self.later(message, &error).await,
             },
-            Ending::Failed(reason) => self.failed(&message, id, attempt, &reason).await,
+            Ending::Failed(reason) => self.failed(message, id, attempt, &reason).await,
             Ending::Lost => {
                 tracing::warn!(
                     task_id = id,
@@ -173,10 +196,11 @@ impl Consumer {
                 if let Err(error) = self.store.requeue(id, attempt, reason).await {
                     tracing::debug!(error = %error, "the task still says processing; its next attempt changes that");
                 }
-                self.release(&message, Some(Duration::ZERO), reason, true)
+                self.release(message, Some(Duration::ZERO), reason, true)
                     .await;
             }
         }
+        false
     }
 
     /// Works on a task, keeping its message until the work is done.

@@ -1,7 +1,7 @@
 //! Tasks in PostgreSQL. Every change of a running task is fenced by its number of attempts: a worker that was given up
 //! cannot overwrite what its successor did.
 
-use kit::{Instance, timing::timed};
+use kit::{Instance, timing::timed, traces};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -10,6 +10,13 @@ use crate::{
     Error,
     handlers::{status::Task, tasks::Tasks},
 };
+
+const SUBMIT: &str =
+    "select outcome, (reply ->> 'task_id')::bigint, replayed from worker.submit($1, $2, $3, $4)";
+/// The same with the trace that its event belongs to; told before, because the call depends on it.
+const SUBMIT_TRACED: &str = "select s.outcome, (s.reply ->> 'task_id')::bigint, s.replayed
+    from (select set_config('recarga.traceparent', $5, true) as trace) told
+    cross join lateral worker.submit(case when told.trace is not null then $1::text end, $2, $3, $4) s";
 
 #[derive(Clone)]
 pub struct Store {
@@ -48,15 +55,25 @@ impl Store {
         text: &[u8],
     ) -> Result<(i64, bool), Error> {
         self.available()?;
-        let call = sqlx::query_as(
-            "select outcome, (reply ->> 'task_id')::bigint, replayed from worker.submit($1, $2, $3, $4)",
-        )
+        let event = traces::create("tasks");
+        let call = sqlx::query_as(if event.is_some() {
+            SUBMIT_TRACED
+        } else {
+            SUBMIT
+        })
         .bind(caller)
         .bind(key)
         .bind(Sha256::digest(text).to_vec())
-        .bind(task)
-        .fetch_one(&self.pool);
-        let (outcome, id, replayed): (String, Option<i64>, bool) = timed("pg", call).await?;
+        .bind(task);
+        let call = match &event {
+            Some(event) => call.bind(event.traceparent()),
+            None => call,
+        };
+        let (outcome, id, replayed): (String, Option<i64>, bool) =
+            timed("pg", call.fetch_one(&self.pool)).await?;
+        if let Some(event) = event {
+            event.end(outcome == "accepted" && !replayed);
+        }
         match (outcome.as_str(), id) {
             ("accepted", Some(id)) => Ok((id, replayed)),
             ("key_reused", _) => Err(Error::KeyReused),
@@ -96,15 +113,15 @@ impl Store {
     /// Begins an attempt, which voids all earlier ones. A failed task is begun again only when it was taken back from the
     /// dead letters.
     pub async fn claim(&self, id: i64, redriven: bool) -> Result<Claim, sqlx::Error> {
-        let attempt: Option<i32> = sqlx::query_scalar(
+        let query = sqlx::query_scalar(
             "update worker.tasks set state = 'processing', attempts = attempts + 1, started_at = clock_timestamp(), \
              finished_at = null, reason = null, progress = 0 \
              where id = $1 and (state in ('queued', 'processing') or (state = 'failed' and $2)) returning attempts",
         )
         .bind(id)
         .bind(redriven)
-        .fetch_optional(&self.pool)
-        .await?;
+        .fetch_optional(&self.pool);
+        let attempt: Option<i32> = timed("pg", query).await?;
         if let Some(attempt) = attempt {
             return Ok(Claim::Attempt(attempt));
         }
@@ -127,15 +144,15 @@ impl Store {
         attempt: i32,
         result: &RawValue,
     ) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
+        let query = sqlx::query(
             "update worker.tasks set state = 'completed', result = $3, reason = null, progress = 1, finished_at = clock_timestamp() \
              where id = $1 and attempts = $2 and state = 'processing'",
         )
         .bind(id)
         .bind(attempt)
         .bind(result)
-        .execute(&self.pool)
-        .await?;
+        .execute(&self.pool);
+        let done = timed("pg", query).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -159,29 +176,29 @@ impl Store {
 
     /// Lets the task wait for its next attempt. False when this attempt was voided.
     pub async fn requeue(&self, id: i64, attempt: i32, reason: &str) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
+        let query = sqlx::query(
             "update worker.tasks set state = 'queued', reason = $3 \
              where id = $1 and attempts = $2 and state = 'processing'",
         )
         .bind(id)
         .bind(attempt)
         .bind(reason)
-        .execute(&self.pool)
-        .await?;
+        .execute(&self.pool);
+        let done = timed("pg", query).await?;
         Ok(done.rows_affected() == 1)
     }
 
     /// Ends the task as failed. False when this attempt was voided.
     pub async fn fail(&self, id: i64, attempt: i32, reason: &str) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
+        let query = sqlx::query(
             "update worker.tasks set state = 'failed', reason = $3, finished_at = clock_timestamp() \
              where id = $1 and attempts = $2 and state = 'processing'",
         )
         .bind(id)
         .bind(attempt)
         .bind(reason)
-        .execute(&self.pool)
-        .await?;
+        .execute(&self.pool);
+        let done = timed("pg", query).await?;
         Ok(done.rows_affected() == 1)
     }
 

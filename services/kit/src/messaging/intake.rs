@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{BATCH_LIMIT, Client, Message, Receipt, Release};
-use crate::{Instance, outage::Outage};
+use crate::{Instance, outage::Outage, traces::unrecorded};
 
 /// How long one poll waits. Messages wake it at once; a short wait only bounds how long a pause or a stop takes.
 const WAIT: Duration = Duration::from_secs(2);
@@ -111,6 +111,11 @@ impl Intake {
         self.queue
     }
 
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
     /// Does some work on a message and keeps the message meanwhile; None when the queue gave it to somebody else.
     pub async fn hold<T>(&self, message: &Message, work: impl Future<Output = T>) -> Option<T> {
         self.client
@@ -134,11 +139,10 @@ impl Intake {
                 tokio::time::sleep(RECHECK).await;
                 continue;
             }
-            match self
+            let receive = self
                 .client
-                .receive(self.queue, max, WAIT, Some(self.visibility))
-                .await
-            {
+                .receive(self.queue, max, WAIT, Some(self.visibility));
+            match unrecorded(self.instance.tracer(), receive).await {
                 Ok(messages) => {
                     self.outage.over();
                     self.backoff = Duration::ZERO;
@@ -172,10 +176,8 @@ impl Intake {
         };
         for batch in messages.chunks(BATCH_LIMIT) {
             let receipts: Vec<Receipt> = batch.iter().map(|m| m.receipt.clone()).collect();
-            let released = self
-                .client
-                .release_batch(self.queue, &receipts, &release)
-                .await;
+            let release = self.client.release_batch(self.queue, &receipts, &release);
+            let released = unrecorded(self.instance.tracer(), release).await;
             if let Err(error) = released {
                 tracing::debug!(error = %error, messages = batch.len(), "messages could not be given back");
             }

@@ -65,7 +65,8 @@ impl Outbox {
             )
             .into(),
             read: format!(
-                "select o.id, o.event_id, o.topic, o.payload || jsonb_build_object('event_id', o.event_id) as body
+                "select o.id, o.event_id, o.topic, o.payload || jsonb_build_object('event_id', o.event_id)
+                     || case when o.traceparent is null then '{{}}' else jsonb_build_object('traceparent', o.traceparent) end as body
                  from unnest($1::int[]) s (shard)
                  cross join lateral (select * from {table} o
                      where o.state = 'pending' and o.shard = s.shard and o.xid < $2::text::xid8
