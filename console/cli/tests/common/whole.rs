@@ -27,6 +27,11 @@ pub struct Whole {
 impl Whole {
     /// Starts one on free ports and waits until everything in it is healthy.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(environment: &[(&str, String)]) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         clear_left_behind(parent);
@@ -40,6 +45,7 @@ impl Whole {
             .args(["up", "--no-console", "--free-ports", "--dir"])
             .arg(folder.path())
             .env("RECARGA_EXIT_WITH_PARENT", "1")
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
