@@ -33,9 +33,6 @@ pub struct RouteLabel(pub std::borrow::Cow<'static, str>);
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet;
 
-/// The label of what no route is for.
-const OTHER: &str = "other";
-
 #[derive(Clone)]
 pub(crate) struct Observer {
     pub instance: Instance,
@@ -86,7 +83,7 @@ pub(crate) async fn observe(
     let route = match (response.extensions().get::<RouteLabel>(), &matched) {
         (Some(label), _) => observer.recorder.route(&label.0),
         (None, Some(path)) => observer.recorder.route(path.as_str()),
-        (None, None) => observer.recorder.route(OTHER),
+        (None, None) => observer.recorder.route("other"),
     };
     let quiet = response.extensions().get::<Quiet>().is_some();
     // Health checks come at a steady rate whatever users do: counted, they would pass for traffic.
@@ -105,7 +102,7 @@ pub(crate) async fn observe(
         if quiet {
             serving.forget();
         } else {
-            let route = Some(route.label()).filter(|route| *route != OTHER);
+            let route = Some(route.label());
             serving.answered(&method, route, exchange.status, cache, started + elapsed);
         }
     }

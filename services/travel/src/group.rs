@@ -14,7 +14,7 @@ use kit::{
     extract::{Caller, IdempotencyKey},
     outbox::Relay,
     timing::visited,
-    traces::{self, Created},
+    traces::Created,
 };
 use sqlx::PgConnection;
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ use crate::{
     error::Error,
     register::Register,
     store::{CardWrite, Claim, Registered, Registration, Written},
-    write::{Answer, Write, claim, judge},
+    write::{Answer, Write, announced, claim, judge},
 };
 
 /// A write on a card.
@@ -41,11 +41,7 @@ pub async fn execute<W: Grouped>(
     write: W,
 ) -> Result<Answer<W::Reply>, Error> {
     let mut claim = claim(caller, key, &write);
-    let event = if W::ANNOUNCED {
-        traces::create("recharges")
-    } else {
-        None
-    };
+    let event = announced::<W>();
     claim.traceparent = event.as_ref().map(|event| event.traceparent().to_owned());
     let (answer, answered) = oneshot::channel();
     let job = CardJob {

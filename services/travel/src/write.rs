@@ -7,6 +7,7 @@ use kit::{
     extract::{Caller, IdempotencyKey, replayed},
     safeguards::Safeguard,
     timing::timed,
+    traces::{self, Created},
 };
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -83,6 +84,15 @@ pub fn claim<W: Write>(caller: &Caller, key: IdempotencyKey, write: &W) -> Claim
     }
 }
 
+/// Begins the event that a write of this kind leaves, where traces are recorded.
+pub fn announced<W: Write>() -> Option<Created> {
+    if W::ANNOUNCED {
+        traces::create("recharges")
+    } else {
+        None
+    }
+}
+
 /// What a stored function's answer means.
 pub fn judge<W: Write>(write: &W, written: &Written) -> Result<W::Reply, Error> {
     match written.outcome.as_str() {
@@ -100,14 +110,16 @@ pub async fn execute<W: Single>(
     key: IdempotencyKey,
     write: W,
 ) -> Result<Answer<W::Reply>, Error> {
-    let claim = claim(caller, key, &write);
+    let mut claim = claim(caller, key, &write);
+    let event = announced::<W>();
+    claim.traceparent = event.as_ref().map(|event| event.traceparent().to_owned());
     let connection = app.store.connection().await?;
     let (answer, answered) = oneshot::channel();
     let work = {
         let app = app.clone();
         async move {
             // Nobody listens when the caller has left.
-            let _ = answer.send(commit(&app, connection, &claim, &write).await);
+            let _ = answer.send(commit(&app, connection, &claim, &write, event).await);
         }
     };
     match RequestContext::current() {
@@ -122,6 +134,7 @@ async fn commit<W: Single>(
     mut connection: PoolConnection<Postgres>,
     claim: &Claim,
     write: &W,
+    event: Option<Created>,
 ) -> Result<Answer<W::Reply>, Error> {
     let written = match timed("pg", write.call(&mut connection, claim)).await {
         Ok(written) => written,
@@ -134,6 +147,9 @@ async fn commit<W: Single>(
     // Others wait for it, and telling the cache may take a while.
     drop(connection);
     let result = judge(write, &written);
+    if let Some(event) = event {
+        event.end(result.is_ok() && !written.replayed);
+    }
     if let Ok(reply) = &result {
         // Also of a replay: the first run may have died between its commit and this.
         let forgotten = timed("cache", app.cache.invalidate(&write.stale(reply))).await;

@@ -43,7 +43,7 @@ impl Tracer {
     #[must_use]
     pub fn serve(
         &self,
-        parent: impl FnOnce() -> Parent,
+        parent: Parent,
         method: &Method,
         path: &str,
         id: &str,
@@ -63,7 +63,7 @@ impl Tracer {
             ),
             ("recarga.request_id", text(id)),
         ]);
-        Some(self.begin(Kind::Server, parent(), started, attributes))
+        Some(self.begin(Kind::Server, parent, started, attributes))
     }
 
     /// Begins to serve a request of this context, and writes into its headers what whoever it is passed on to is told.
@@ -78,7 +78,7 @@ impl Tracer {
         let parent = Parent::of(headers);
         let state = parent.state.clone();
         let (id, started) = (Arc::clone(&context.id), context.started);
-        let begun = self.serve(|| parent, method, path, &id, is_encrypted, started)?;
+        let begun = self.serve(parent, method, path, &id, is_encrypted, started)?;
         let (traceparent, serving) = match begun {
             Begun::Recorded(serving) => (super::header(serving.hop().place()), Some(serving)),
             Begun::Unrecorded(traceparent) => (traceparent, None),
@@ -96,7 +96,7 @@ impl Tracer {
 }
 
 impl Serving {
-    /// The answer's head is there.
+    /// The answer's head is there. What is no path stands for requests that no route is for.
     pub fn answered(
         &self,
         method: &Method,
@@ -105,6 +105,7 @@ impl Serving {
         cache: CacheLabel,
         now: Instant,
     ) {
+        let route = route.filter(|route| route.starts_with('/'));
         let name = |_: &Attributes| match route {
             Some(route) => Cow::Owned(format!("{} {route}", word(method))),
             None => word(method).into(),

@@ -27,8 +27,6 @@ pub enum Kind {
     Producer,
     /// A message being worked on.
     Consumer,
-    /// Work of the process's own.
-    Internal,
 }
 
 /// What is said of a span under one name.
@@ -97,7 +95,6 @@ impl From<Record> for Span {
             Kind::Client => SpanKind::Client,
             Kind::Producer => SpanKind::Producer,
             Kind::Consumer => SpanKind::Consumer,
-            Kind::Internal => SpanKind::Internal,
         };
         let remote = if record.is_remote { IS_REMOTE } else { 0 };
         let state = record.state.as_ref().and_then(|state| state.to_str().ok());

@@ -39,7 +39,7 @@ impl Trace {
         let parent = parent(head, bytes);
         let keeps_state = parent.place.is_some();
         let begun = tracer.serve(
-            || parent,
+            parent,
             &facts.method,
             &facts.path,
             &facts.id,

@@ -27,6 +27,12 @@ impl Written {
             transaction.commit().await?;
             return Ok(earlier);
         }
+        if let Some(traceparent) = &claim.traceparent {
+            sqlx::query("select set_config('recarga.traceparent', $1, true)")
+                .bind(traceparent)
+                .execute(&mut *transaction)
+                .await?;
+        }
         let (outcome, reply) = recharge(&mut transaction, card, amount, point).await?;
         if let Some(key) = &claim.key {
             sqlx::query("select travel.keep_claim($1, $2, $3, $4, $5, $6)")
