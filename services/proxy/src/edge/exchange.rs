@@ -573,7 +573,9 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
     ) -> After {
         self.failed_upstream = gave_up.upstream().map(str::to_owned);
         let cause = std::error::Error::source(&gave_up).map(ToString::to_string);
-        tracing::debug!(request_id = self.facts.id, error = %gave_up, cause, "a request could not be forwarded");
+        let trace = self.facts.trace.as_ref().and_then(|trace| trace.id());
+        let trace_id = trace.map(tracing::field::display);
+        tracing::debug!(request_id = self.facts.id, trace_id, error = %gave_up, cause, "a request could not be forwarded");
         let problem = gave_up.into();
         let after = self.after(passing);
         self.answer_problem(problem, Some(route), after).await
