@@ -30,6 +30,7 @@ pub struct Peer {
     endpoints: watch::Receiver<Vec<Endpoint>>,
     next: AtomicUsize,
     transport: Transport,
+    is_encrypted: bool,
     limit: Duration,
 }
 
@@ -112,6 +113,7 @@ impl Peer {
             endpoints,
             next: AtomicUsize::new(0),
             transport: Transport::to(role, tiers)?,
+            is_encrypted: tiers.are_mutual(),
             limit,
         })
     }
@@ -197,6 +199,7 @@ impl Peer {
                 host: &address.ip().to_string(),
                 port: address.port(),
                 path: path.split('?').next().unwrap_or_default(),
+                is_encrypted: self.is_encrypted,
                 resends,
             };
             attempt.begin(&hop, Instant::now())

@@ -39,6 +39,8 @@ pub(crate) struct Observer {
     pub limit: Duration,
     pub body_limit: usize,
     pub recorder: Arc<Recorder>,
+    /// Whoever asks here has come by TLS.
+    pub is_encrypted: bool,
     /// Paths that injected faults never touch.
     pub faultless: Arc<[&'static str]>,
 }
@@ -53,7 +55,7 @@ pub(crate) async fn observe(
     let serving = observer
         .instance
         .tracer()
-        .and_then(|tracer| enter(tracer, &mut context, &mut request));
+        .and_then(|tracer| enter(tracer, observer.is_encrypted, &mut context, &mut request));
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         request.headers_mut().insert(REQUEST_ID, id);
     }
@@ -127,9 +129,14 @@ pub(crate) async fn observe(
 }
 
 /// Begins the request's span, unless nobody wants to see it.
-fn enter(tracer: &Tracer, context: &mut RequestContext, request: &mut Request) -> Option<Serving> {
+fn enter(
+    tracer: &Tracer,
+    is_encrypted: bool,
+    context: &mut RequestContext,
+    request: &mut Request,
+) -> Option<Serving> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let is_encrypted = request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
+    let is_encrypted = is_encrypted || request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
     tracer.enter(context, request.headers_mut(), &method, &path, is_encrypted)
 }
 

@@ -259,6 +259,7 @@ impl Service {
             .layer(middleware::from_fn_with_state(
                 observe::Observer {
                     instance: instance.clone(),
+                    is_encrypted: self.server.is_none() && instance.tiers().are_mutual(),
                     limit: self.request_limit,
                     body_limit: self.body_limit,
                     recorder: self.recorder,

@@ -314,6 +314,7 @@ impl Forwarder {
             host: authority.host(),
             port: authority.port_u16().unwrap_or(80),
             path: head.uri.path(),
+            is_encrypted: self.pool.tls().is_some(),
             resends,
         }
     }

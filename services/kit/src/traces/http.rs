@@ -38,6 +38,10 @@ fn word(method: &Method) -> &'static str {
     }
 }
 
+fn scheme(is_encrypted: bool) -> &'static str {
+    if is_encrypted { "https" } else { "http" }
+}
+
 impl Tracer {
     /// Begins to serve a request; `None` where nobody wants to see it.
     #[must_use]
@@ -57,10 +61,7 @@ impl Tracer {
         attributes.extend([
             ("http.request.method", known(method).into()),
             ("url.path", text(path)),
-            (
-                "url.scheme",
-                if is_encrypted { "https" } else { "http" }.into(),
-            ),
+            ("url.scheme", scheme(is_encrypted).into()),
             ("recarga.request_id", text(id)),
         ]);
         Some(self.begin(Kind::Server, parent, started, attributes))
@@ -138,6 +139,7 @@ pub struct Attempt<'a> {
     pub host: &'a str,
     pub port: u16,
     pub path: &'a str,
+    pub is_encrypted: bool,
     /// 0 for the first.
     pub resends: u32,
 }
@@ -149,12 +151,13 @@ impl Attempt<'_> {
         let Self {
             host, port, path, ..
         } = self;
+        let scheme = scheme(self.is_encrypted);
         let mut attributes = Attributes::with_capacity(10);
         attributes.extend([
             ("http.request.method", known(self.method).into()),
             ("server.address", text(host)),
             ("server.port", port.into()),
-            ("url.full", text(&format!("http://{host}:{port}{path}"))),
+            ("url.full", text(&format!("{scheme}://{host}:{port}{path}"))),
             ("peer.service", text(self.role)),
         ]);
         if let Some(upstream) = self.upstream {

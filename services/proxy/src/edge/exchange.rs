@@ -257,7 +257,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             let address = lease.address();
             let attempt = match self.facts.trace.take() {
                 Some(mut trace) => {
-                    let attempt = trace.attempt(&self.facts, pool.name(), &lease, address, now);
+                    let attempt = trace.attempt(&self.facts, pool, &lease, address, now);
                     self.facts.trace = Some(trace);
                     attempt
                 }

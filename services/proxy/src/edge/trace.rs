@@ -7,7 +7,7 @@ use kit::traces::{Attempt, Begun, Call, Parent, Place, Serving, TraceId, Tracer}
 
 use super::facts::Facts;
 use crate::{
-    Lease,
+    Lease, Pool,
     http1::{Kind, RequestHead},
 };
 
@@ -68,7 +68,7 @@ impl Trace {
     pub fn attempt(
         &mut self,
         facts: &Facts,
-        role: &str,
+        pool: &Pool,
         lease: &Lease,
         address: SocketAddr,
         now: Instant,
@@ -78,11 +78,12 @@ impl Trace {
         self.attempts += 1;
         let attempt = Attempt {
             method: &facts.method,
-            role,
+            role: pool.name(),
             upstream: Some(&lease.name()),
             host: &address.ip().to_string(),
             port: address.port(),
             path: &facts.path,
+            is_encrypted: pool.tls().is_some(),
             resends,
         };
         Some(attempt.begin(serving.hop(), now))
