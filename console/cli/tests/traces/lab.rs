@@ -25,7 +25,8 @@ pub fn lab() -> &'static Lab {
             whole: Whole::start_with(&[
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
                 ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
-                ("OTEL_BSP_EXPORT_TIMEOUT", "300".to_owned()),
+                // Every request is logged, however many there are.
+                ("RECARGA_ACCESS_LOG_RATE", "1000".to_owned()),
             ]),
             collector,
             http: reqwest::Client::new(),

@@ -12,6 +12,24 @@ pub struct Tree {
     root: String,
 }
 
+/// Whether all have come that hang together under `caller`, and these of a service and a name among them. Each process sends
+/// its own when it likes.
+pub fn is_complete(spans: &[Seen], caller: &str, needed: &[(&str, &str)]) -> bool {
+    let known: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
+    let (below, roots): (Vec<&Seen>, Vec<&Seen>) =
+        spans.iter().partition(|span| span.parent != caller);
+    let has = |(service, name): &(&str, &str)| {
+        spans
+            .iter()
+            .any(|span| span.service == *service && span.name == *name)
+    };
+    roots.len() == 1
+        && below
+            .iter()
+            .all(|span| known.contains(span.parent.as_str()))
+        && needed.iter().all(has)
+}
+
 impl Tree {
     /// Checks that the spans hang together, under `caller` (empty for a trace that began here).
     pub fn whole(spans: Vec<Seen>, caller: &str) -> Self {

@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use kit::testing::eventually;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::Method;
 use serde_json::json;
@@ -9,8 +10,14 @@ use serde_json::json;
 use crate::{
     collector::Seen,
     lab::{alone, caller, lab},
-    tree::Tree,
+    tree::{Tree, is_complete},
 };
+
+/// A recharge whose message has come to its end.
+const RECHARGED: [(&str, &str); 2] = [
+    ("notification", "process recharges"),
+    ("travel", "send recharges"),
+];
 
 fn has(spans: &[Seen], service: &str, name: &str) -> bool {
     spans
@@ -37,10 +44,12 @@ async fn a_booking_is_one_trace_from_the_door_to_the_notification() {
         .collector
         .until("a whole booking", |all| {
             let spans: Vec<Seen> = all.into_iter().filter(|span| span.trace == trace).collect();
-            let is_whole = has(&spans, "notification", "process bookings")
-                && has(&spans, "booking", "send bookings")
-                && has(&spans, "balancer", "POST /book");
-            is_whole.then_some(spans)
+            let needed = [
+                ("notification", "process bookings"),
+                ("booking", "send bookings"),
+                ("queue", "POST /queues/{queue}/messages"),
+            ];
+            is_complete(&spans, &span, &needed).then_some(spans)
         })
         .await;
     let tree = Tree::whole(spans, &span);
@@ -133,9 +142,7 @@ async fn a_recharge_without_a_parent_begins_a_trace_and_its_log_lines_name_it() 
                 .find(|span| span.service == "balancer" && span.get("recarga.request_id") == id)?;
             let trace = root.trace.clone();
             let spans: Vec<Seen> = all.into_iter().filter(|span| span.trace == trace).collect();
-            let is_whole = has(&spans, "notification", "process recharges")
-                && has(&spans, "travel", "send recharges");
-            is_whole.then_some(spans)
+            is_complete(&spans, "", &RECHARGED).then_some(spans)
         })
         .await;
     let trace = spans[0].trace.clone();
@@ -156,22 +163,22 @@ async fn a_recharge_without_a_parent_begins_a_trace_and_its_log_lines_name_it() 
     );
     assert_eq!(attempts[0].get("http.request.resend_count"), "");
 
-    let logs = fs::read_dir(lab.whole.path().join("logs")).unwrap();
-    let mut found = 0;
-    for file in logs.flatten() {
-        let text = fs::read_to_string(file.path()).unwrap_or_default();
-        for line in text.lines().filter(|line| line.contains(&id)) {
-            assert!(
-                line.contains(&format!("\"trace_id\":\"{trace}\"")),
-                "{line}"
-            );
-            found += 1;
+    let named = format!("\"trace_id\":\"{trace}\"");
+    eventually("balancer, gateway and travel each log it", || async {
+        let logs = fs::read_dir(lab.whole.path().join("logs")).unwrap();
+        let mut found = 0;
+        for file in logs.flatten() {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            // Without the last, which may be half written.
+            let whole = &text[..text.rfind('\n').unwrap_or(0)];
+            for line in whole.lines().filter(|line| line.contains(&id)) {
+                assert!(line.contains(&named), "{line}");
+                found += 1;
+            }
         }
-    }
-    assert!(
-        found >= 3,
-        "balancer, gateway and travel each log it: {found}"
-    );
+        found >= 3
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -201,9 +208,7 @@ async fn each_recharge_of_a_group_goes_on_in_its_own_trace() {
                     .into_iter()
                     .filter(|span| span.trace == *trace)
                     .collect();
-                let is_whole = has(&spans, "notification", "process recharges")
-                    && has(&spans, "travel", "send recharges");
-                is_whole.then_some(spans)
+                is_complete(&spans, span, &RECHARGED).then_some(spans)
             })
             .await;
         let tree = Tree::whole(spans, span);
