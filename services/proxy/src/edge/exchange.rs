@@ -54,7 +54,7 @@ struct Judge<'a, H> {
     /// When the answer's head came.
     answered: Option<Instant>,
     /// Where it is recorded, until that moment.
-    attempt: Option<Call>,
+    attempt: Option<Box<Call>>,
 }
 
 impl<H: Hooks> Answering for Judge<'_, H> {
@@ -314,7 +314,7 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
             let owner = any_sent.then(|| edge.instance.name());
             let host = (!self.facts.has_host).then_some(address);
             let trace = self.facts.trace.as_ref();
-            let traceparent = trace.and_then(|trace| trace.traceparent(attempt.as_ref()));
+            let traceparent = trace.and_then(|trace| trace.traceparent(attempt.as_deref()));
             let up = &mut self.up.bytes;
             end_request(host, remaining, owner, traceparent.as_ref(), up);
             self.up.bytes.extend_from_slice(body);

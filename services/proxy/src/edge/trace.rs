@@ -72,7 +72,7 @@ impl Trace {
         lease: &Lease,
         address: SocketAddr,
         now: Instant,
-    ) -> Option<Call> {
+    ) -> Option<Box<Call>> {
         let serving = self.serving.as_ref()?;
         let resends = self.attempts;
         self.attempts += 1;
@@ -86,7 +86,8 @@ impl Trace {
             is_encrypted: pool.tls().is_some(),
             resends,
         };
-        Some(attempt.begin(serving.hop(), now))
+        // Boxed: a request that is not recorded carries no room for it.
+        Some(Box::new(attempt.begin(serving.hop(), now)))
     }
 
     /// What the upstream of an attempt is told.
