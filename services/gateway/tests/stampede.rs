@@ -123,8 +123,35 @@ async fn answer(stream: &mut TcpStream) -> (u16, String) {
     }
 }
 
+/// How many readers went past the cache because it could not be asked in time.
+async fn without_a_cache(fleet: &Fleet) -> u64 {
+    let mut count = 0;
+    for gateway in &fleet.gateways {
+        let metrics = gateway.metrics().await;
+        let lines = metrics
+            .lines()
+            .filter(|line| line.contains("reason=\"away\""));
+        count += lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    count
+}
+
+/// A cache that the machine lets stand for half a second is none for its gateways, as it should be, and each asks the service:
+/// then this says nothing of stampedes, and is done again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_misses_are_one_call() {
+    for _ in 0..8 {
+        if one_call().await {
+            return;
+        }
+    }
+    panic!("no gateway had a cache all the time, eight times over");
+}
+
+/// False when the cache was away in the meantime.
+async fn one_call() -> bool {
     let files = usize::try_from(many_files()).unwrap_or(usize::MAX);
     let most = 10_000.min(files.saturating_sub(500));
     let (service, asked, tell) = origin().await;
@@ -145,7 +172,7 @@ async fn thousands_of_misses_are_one_call() {
     }
     let readers = connections.len();
     assert!(readers > CROWD, "{readers} came in {:?}", began.elapsed());
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    let calls = asked.load(Ordering::SeqCst);
     tell.send(true).expect("the service lives");
     let answers: Vec<(u16, String)> = stream::iter(connections)
         .map(|mut connection| async move { answer(&mut connection).await })
@@ -156,10 +183,15 @@ async fn thousands_of_misses_are_one_call() {
     for answer in answers {
         *counts.entry(answer).or_default() += 1;
     }
+    if without_a_cache(&fleet).await > 0 {
+        return false;
+    }
+    assert_eq!(calls, 1);
     let expected = [
         ((200, "hit".to_owned()), readers - 1),
         ((200, "miss".to_owned()), 1),
     ];
     assert_eq!(counts, BTreeMap::from(expected));
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+    true
 }
