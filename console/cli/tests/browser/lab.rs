@@ -1,6 +1,7 @@
 //! The one lab of this test binary, and what is true in it whatever the page says.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::OnceLock,
     time::{Duration, Instant},
@@ -60,9 +61,30 @@ impl Lab {
         }
     }
 
-    pub async fn status(&self, path: &str) -> u16 {
-        let answer = client().get(format!("{}{path}", self.url())).send().await;
-        answer.unwrap().status().as_u16()
+    /// Waits until every gateway answers the slow read with this status: each looks at its upstreams by itself.
+    pub async fn slow_read_is(&self, status: u16) {
+        let gateways = self.topology.instances.iter();
+        let mut others: HashSet<&str> = gateways
+            .filter(|instance| instance.role == "gateway")
+            .map(|gateway| gateway.name.as_str())
+            .collect();
+        let started = Instant::now();
+        let mut pause = tokio::time::interval(Duration::from_millis(50));
+        // A key of its own each time: what was answered once would come from the cache.
+        for key in 0_u32.. {
+            let url = format!("{}/data?key={status}-{key}", self.url());
+            let answer = client().get(url).send().await.unwrap();
+            if answer.status().as_u16() == status {
+                let gateway = &answer.headers()["x-gateway"];
+                others.remove(gateway.to_str().unwrap());
+            }
+            if others.is_empty() {
+                return;
+            }
+            let waited = started.elapsed();
+            assert!(waited < PATIENCE, "{others:?} do not answer {status}");
+            pause.tick().await;
+        }
     }
 
     pub async fn log_in(&self, username: &str, password: &str) -> (u16, Value) {

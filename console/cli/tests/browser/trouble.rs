@@ -74,13 +74,7 @@ async fn trouble_is_told_where_it_is() {
     {
         let _others_wait = SLOW_READ.lock().await;
         lab.command("exercise", "/admin/drain").await;
-        // A key of its own each time: what was answered once would come from the cache.
-        let mut keys = 0_u32..;
-        eventually("nobody serves it", || {
-            let key = keys.next().unwrap_or_default();
-            async move { lab.status(&format!("/data?key=drained-{key}")).await == 503 }
-        })
-        .await;
+        lab.slow_read_is(503).await;
         page.fill("#data [name=key]", "trouble").await;
         page.click("#data button").await;
         page.until_said("data", "It may be tried again in").await;
@@ -88,10 +82,7 @@ async fn trouble_is_told_where_it_is() {
             .await;
         page.picture("page-nobody-there").await;
         lab.command("exercise", "/admin/undrain").await;
-        eventually("somebody serves it", || async {
-            lab.status("/data?key=undrained").await == 200
-        })
-        .await;
+        lab.slow_read_is(200).await;
         page.until("document.querySelector('#data .retry').ariaDisabled === 'false'")
             .await;
         page.click("#data .retry").await;
