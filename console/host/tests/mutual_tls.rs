@@ -17,7 +17,7 @@ use kit::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::watch,
 };
 
@@ -64,7 +64,11 @@ fn common(mtls: MutualTlsArgs) -> Common {
 
 /// A service that shows the certificate of `travel`.
 async fn travel(folder: &Path) -> Tier {
-    let common = common(MutualTlsArgs::of(folder, "travel"));
+    serve(MutualTlsArgs::of(folder, "travel")).await
+}
+
+async fn serve(mtls: MutualTlsArgs) -> Tier {
+    let common = common(mtls);
     let listeners = Listeners::bind(&common).await.unwrap();
     let address = listeners.public.local_addr().unwrap();
     let admin = listeners.admin.local_addr().unwrap();
@@ -103,6 +107,41 @@ async fn those_of_one_authority_speak_with_each_other() {
         let answer = ask("travel", &tiers(folder.path(), role), travel.address).await;
         assert_eq!(answer.unwrap(), "travelled");
     }
+}
+
+#[tokio::test]
+async fn one_who_does_not_shake_hands_is_passed_over() {
+    let folder = folder();
+    let travel = travel(folder.path()).await;
+    // As a process that was frozen: the kernel takes its connections.
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoints = [frozen.local_addr().unwrap(), travel.address]
+        .map(|address| Endpoint {
+            name: None,
+            address,
+        })
+        .to_vec();
+    let (_keep, endpoints) = watch::channel(endpoints);
+    let gateway = tiers(folder.path(), "gateway");
+    let peer = Peer::new("travel", endpoints, Duration::from_secs(20), &gateway).unwrap();
+    let answer = peer.call(http::Method::GET, "/", |request| request).await;
+    assert_eq!(answer.unwrap().text().await.unwrap(), "travelled");
+}
+
+#[tokio::test]
+async fn an_authority_is_replaced_while_a_file_names_two() {
+    let (old, new) = (folder(), folder());
+    let both = old.path().join("both.pem");
+    let text = |folder: &TempDir| fs::read_to_string(folder.path().join("authority.pem")).unwrap();
+    fs::write(&both, text(&old) + &text(&new)).unwrap();
+    let believing_both = |folder: &TempDir, role| MutualTlsArgs {
+        mtls_authority: Some(both.clone()),
+        ..MutualTlsArgs::of(folder.path(), role)
+    };
+    let travel = serve(believing_both(&old, "travel")).await;
+    let gateway = Tiers::load(&believing_both(&new, "gateway")).unwrap();
+    let answer = ask("travel", &gateway, travel.address).await;
+    assert_eq!(answer.unwrap(), "travelled");
 }
 
 #[tokio::test]

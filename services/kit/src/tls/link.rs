@@ -130,17 +130,18 @@ impl Connection for Link {
 pub struct Connector {
     tcp: HttpConnector,
     tls: Option<Arc<ClientConfig>>,
+    limit: Duration,
 }
 
 impl Connector {
-    /// Gives a connection, handshake included, so long.
+    /// Gives a connection so long to be made, and a handshake as long again: who is frozen takes connections all the same.
     #[must_use]
     pub fn new(limit: Duration, tls: Option<Arc<ClientConfig>>) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limit));
         tcp.enforce_http(false);
-        Self { tcp, tls }
+        Self { tcp, tls, limit }
     }
 }
 
@@ -155,10 +156,11 @@ impl tower::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.tcp.call(uri);
-        let tls = self.tls.clone();
+        let (tls, limit) = (self.tls.clone(), self.limit);
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
-            Ok(TokioIo::new(Link::over(stream, tls.as_ref()).await?))
+            let link = tokio::time::timeout(limit, Link::over(stream, tls.as_ref())).await??;
+            Ok(TokioIo::new(link))
         })
     }
 }
