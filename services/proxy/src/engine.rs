@@ -15,11 +15,10 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
-use kit::tls::Connector;
-
 use kit::{
     RequestContext,
     context::TRACEPARENT,
+    tls::Connector,
     traces::{self, Call},
 };
 
@@ -193,7 +192,6 @@ impl Forwarder {
         let mut any_sent = false;
         let mut last: Option<(String, Attempt)> = None;
         let hop = RequestContext::current_hop();
-        let mut resends = 0;
         loop {
             // An upstream whose kept connection broke may be asked again, over a new one, when there is no other.
             let selection = Selection {
@@ -218,10 +216,9 @@ impl Forwarder {
             }
             let span = hop.as_ref().map(|hop| {
                 let name = lease.name();
-                let span = self.span(&head, lease.authority(), &name, resends);
+                let span = self.span(&head, lease.authority(), &name, attempts - 1);
                 span.begin(hop, Instant::now())
             });
-            resends += 1;
             let mut outgoing =
                 self.outgoing(&head, lease.authority(), body, options.deadline, any_sent)?;
             if let Some(traceparent) = span.as_ref().and_then(Call::traceparent) {

@@ -232,6 +232,8 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
         let mut tried: Vec<u64> = Vec::new();
         let mut any_sent = false;
         let mut distrust_idle = false;
+        // One after a kept connection that had been closed is no further attempt, but it is sent again.
+        let mut resends = 0;
         let mut last: Option<ForwardError> = None;
         loop {
             let selection = Selection {
@@ -255,14 +257,10 @@ impl<S: Stream, H: Hooks> Connection<S, H> {
                 pool.count_retry();
             }
             let address = lease.address();
-            let attempt = match self.facts.trace.take() {
-                Some(mut trace) => {
-                    let attempt = trace.attempt(&self.facts, pool, &lease, address, now);
-                    self.facts.trace = Some(trace);
-                    attempt
-                }
-                None => None,
-            };
+            let trace = self.facts.trace.as_ref();
+            let attempt =
+                trace.and_then(|trace| trace.attempt(&self.facts, pool, &lease, resends, now));
+            resends += 1;
             let kept = if distrust_idle {
                 None
             } else {

@@ -1,6 +1,6 @@
 //! The front door's part in a trace, where traces are recorded: who the request's parent is, and what the upstream is told.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use http::HeaderValue;
 use kit::traces::{Attempt, Begun, Call, Parent, Place, Serving, TraceId, Tracer};
@@ -23,8 +23,6 @@ pub(super) struct Trace {
     unrecorded: Option<HeaderValue>,
     /// Whether what came as `tracestate` goes on.
     keeps_state: bool,
-    /// How often it was tried to be sent.
-    attempts: u32,
 }
 
 impl Trace {
@@ -54,7 +52,6 @@ impl Trace {
             serving,
             unrecorded,
             keeps_state,
-            attempts: 0,
         }))
     }
 
@@ -66,16 +63,15 @@ impl Trace {
 
     /// Begins another attempt.
     pub fn attempt(
-        &mut self,
+        &self,
         facts: &Facts,
         pool: &Pool,
         lease: &Lease,
-        address: SocketAddr,
+        resends: u32,
         now: Instant,
     ) -> Option<Box<Call>> {
         let serving = self.serving.as_ref()?;
-        let resends = self.attempts;
-        self.attempts += 1;
+        let address = lease.address();
         let attempt = Attempt {
             method: &facts.method,
             role: pool.name(),
