@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actions::{Door, Method, Target, waterfall};
+use actions::{Door, Lab, Method, Target, waterfall};
 use kit::client::{Failure, Transport};
 use serde_json::Value;
 
@@ -43,11 +43,11 @@ pub(super) struct Reply {
 
 impl Sending {
     pub async fn new(field: &Field, calls: &[Call], caller: Caller) -> Result<Self, String> {
+        let lab = (field.setup.place)()?;
         let bases = calls
             .iter()
-            .map(|call| field.base(&call.target))
+            .map(|call| field.base(&lab, &call.target))
             .collect::<Result<_, _>>()?;
-        let lab = (field.setup.place)()?;
         let transports = calls
             .iter()
             .map(|call| {
@@ -230,8 +230,7 @@ fn why(error: &reqwest::Error) -> &'static str {
 
 impl Field {
     /// The beginning of a target's address.
-    fn base(&self, target: &Target) -> Result<String, String> {
-        let lab = (self.setup.place)()?;
+    fn base(&self, lab: &Lab, target: &Target) -> Result<String, String> {
         let base = match &target.door {
             Door::Public => lab.public_url.clone(),
             Door::Cache => lab.cache_url.clone(),
