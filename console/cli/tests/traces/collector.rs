@@ -102,6 +102,20 @@ impl Collector {
         spans
     }
 
+    /// Waits for enough of one trace to have come; what has.
+    pub async fn until_trace(
+        &self,
+        what: &str,
+        trace: &str,
+        enough: impl Fn(&[Seen]) -> bool,
+    ) -> Vec<Seen> {
+        self.until(what, |all| {
+            let spans: Vec<Seen> = all.into_iter().filter(|span| span.trace == trace).collect();
+            enough(&spans).then_some(spans)
+        })
+        .await
+    }
+
     /// Waits until what is there is enough.
     pub async fn until<T>(&self, what: &str, enough: impl Fn(Vec<Seen>) -> Option<T>) -> T {
         let started = Instant::now();

@@ -42,14 +42,13 @@ async fn a_booking_is_one_trace_from_the_door_to_the_notification() {
     assert_eq!(answer.status(), 200);
     let spans = lab
         .collector
-        .until("a whole booking", |all| {
-            let spans: Vec<Seen> = all.into_iter().filter(|span| span.trace == trace).collect();
+        .until_trace("a whole booking", &trace, |spans| {
             let needed = [
                 ("notification", "process bookings"),
                 ("booking", "send bookings"),
                 ("queue", "POST /queues/{queue}/messages"),
             ];
-            is_complete(&spans, &span, &needed).then_some(spans)
+            is_complete(spans, &span, &needed)
         })
         .await;
     let tree = Tree::whole(spans, &span);
@@ -203,12 +202,8 @@ async fn each_recharge_of_a_group_goes_on_in_its_own_trace() {
         }
         let spans = lab
             .collector
-            .until("each recharge", |all| {
-                let spans: Vec<Seen> = all
-                    .into_iter()
-                    .filter(|span| span.trace == *trace)
-                    .collect();
-                is_complete(&spans, span, &RECHARGED).then_some(spans)
+            .until_trace("each recharge", trace, |spans| {
+                is_complete(spans, span, &RECHARGED)
             })
             .await;
         let tree = Tree::whole(spans, span);
@@ -236,9 +231,8 @@ async fn a_parent_that_is_not_recorded_yields_nothing() {
     }
     // Whatever the first had left would be there before the last of the second is.
     lab.collector
-        .until("the second recharge", |all| {
-            let spans: Vec<Seen> = all.into_iter().filter(|span| span.trace == other).collect();
-            has(&spans, "notification", "process recharges").then_some(())
+        .until_trace("the second recharge", &other, |spans| {
+            has(spans, "notification", "process recharges")
         })
         .await;
     let spans = lab.collector.trace(&trace);
@@ -266,9 +260,8 @@ async fn an_attempt_that_failed_and_its_repetition_are_siblings() {
         assert_eq!(answer.status(), 200);
         let spans = lab
             .collector
-            .until("the answer's trace", |all| {
-                let spans: Vec<Seen> = all.into_iter().filter(|span| span.trace == trace).collect();
-                has(&spans, "balancer", "GET /trips/total").then_some(spans)
+            .until_trace("the answer's trace", &trace, |spans| {
+                has(spans, "balancer", "GET /trips/total")
             })
             .await;
         let sent = |span: &&Seen| span.service == "balancer" && span.kind == SpanKind::Client;
@@ -311,15 +304,10 @@ async fn who_looks_again_and_again_leaves_no_spans() {
         .unwrap();
     assert_eq!(answer.status(), 200);
     lab.collector
-        .until("what came after", |all| {
-            let mut spans = all.iter();
+        .until_trace("what came after", &trace, |spans| {
             spans
-                .any(|span| {
-                    span.trace == trace
-                        && span.service == "balancer"
-                        && span.kind == SpanKind::Server
-                })
-                .then_some(())
+                .iter()
+                .any(|span| span.service == "balancer" && span.kind == SpanKind::Server)
         })
         .await;
     for span in lab.collector.all() {
@@ -372,11 +360,8 @@ async fn a_collector_that_refuses_fails_no_request_and_is_counted() {
         .await
         .unwrap();
     lab.collector
-        .until("the first after it came back", |all| {
-            let mut spans = all.iter();
-            spans
-                .any(|span| span.trace == trace && span.service == "balancer")
-                .then_some(())
+        .until_trace("the first after it came back", &trace, |spans| {
+            spans.iter().any(|span| span.service == "balancer")
         })
         .await;
     let after = lab
