@@ -59,6 +59,7 @@ pub async fn run(service: Service) -> Result<u8> {
 
 /// What every service needs before it runs, in the order in which a wrong setting is told.
 async fn prepare(role: &str, common: &Common) -> Result<(telemetry::Guard, Listeners, Shutdown)> {
+    // The service reads both again, with its ports bound already.
     common.traces.settings()?;
     Tiers::load(&common.mtls)?;
     let listeners = Listeners::bind(common).await?;

@@ -66,6 +66,9 @@ pub async fn show(topology: &Topology) -> bool {
     if let Some(url) = &topology.supervisor_url {
         say(format_args!("topology {url}/admin/topology"));
     }
+    if topology.mutual_tls.is_some() {
+        say("tiers    speak by mutual TLS");
+    }
     for store in &topology.stores {
         let whose = if store.managed { "private" } else { "yours" };
         let pid = store

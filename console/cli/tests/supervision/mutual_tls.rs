@@ -58,6 +58,9 @@ async fn tiers_take_nobody_without_a_certificate() {
         let output = lab.recarga(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
+    let status = lab.recarga(&["status"]).await;
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("mutual TLS"), "{status}");
     eventually("the new gateway is picked", || async {
         let asked = http.get(format!("{front}/cards/8/balance"));
         let answer = asked.bearer_auth(token).send().await.unwrap();
