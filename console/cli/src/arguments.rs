@@ -327,7 +327,7 @@ pub struct Chaos {
     /// On several Redis servers: in two rounds of three the one that is written to dies, or stands still for a while.
     #[arg(long, value_enum, default_value_t)]
     pub redis: ChaosRedis,
-    /// Encrypt every call between tiers, and have both sides show who they are.
+    /// Encrypt every call between tiers, and have both sides show who they are; with --redis, calls of those servers too.
     #[arg(long)]
     pub mutual_tls: bool,
     /// Keep the lab's folder and the journal even when everything holds.
@@ -508,7 +508,8 @@ pub struct Completions {
 
 #[derive(Debug, Args)]
 pub struct Certificates {
-    /// The folder that they are written to. An authority that is there stays; the roles' certificates are made anew.
+    /// The folder that they are written to, for each role into one of its own. An authority that is there stays; the roles'
+    /// certificates are made anew.
     pub folder: PathBuf,
     /// How long the roles' certificates are good for.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3_650))]

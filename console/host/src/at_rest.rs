@@ -75,6 +75,7 @@ impl AtRest {
                 name: "redis",
                 fsync: Fsync::Always,
                 part: Part::One,
+                tls: None,
                 tool: redis.clone(),
                 password: setting(&text, "requirepass").unwrap_or_default(),
                 port: ports.any(&name, None)?,

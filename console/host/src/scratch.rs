@@ -95,6 +95,7 @@ impl Scratch {
             durable: false,
             fsync: Fsync::EverySecond,
             part: Part::One,
+            tls: None,
         };
         server.initialise()?;
         cluster.initialise().await?;

@@ -282,6 +282,7 @@ impl Lab {
             durable: true,
             fsync,
             part: Part::One,
+            tls: None,
         })
     }
 

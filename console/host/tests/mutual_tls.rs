@@ -132,7 +132,7 @@ async fn one_who_does_not_shake_hands_is_passed_over() {
 async fn an_authority_is_replaced_while_a_file_names_two() {
     let (old, new) = (folder(), folder());
     let both = old.path().join("both.pem");
-    let text = |folder: &TempDir| fs::read_to_string(folder.path().join("authority.pem")).unwrap();
+    let text = |folder: &TempDir| fs::read_to_string(folder.path().join("ca.crt")).unwrap();
     fs::write(&both, text(&old) + &text(&new)).unwrap();
     let believing_both = |folder: &TempDir, role| MutualTlsArgs {
         mtls_authority: Some(both.clone()),
@@ -176,7 +176,7 @@ async fn strangers_are_refused_and_counted() {
     );
     // One who believes us and is not believed.
     let mixed = Tiers::load(&MutualTlsArgs {
-        mtls_authority: Some(ours.path().join("authority.pem")),
+        mtls_authority: Some(ours.path().join("ca.crt")),
         ..MutualTlsArgs::of(theirs.path(), "gateway")
     });
     let answer = ask("travel", &mixed.unwrap(), travel.address).await;
@@ -251,7 +251,7 @@ async fn what_cannot_be_used_is_named() {
         ),
         (
             MutualTlsArgs {
-                mtls_key: Some(folder.path().join("gateway.key")),
+                mtls_key: Some(folder.path().join("gateway/tls.key")),
                 ..of("travel")
             },
             "RECARGA_MTLS_KEY",

@@ -184,7 +184,7 @@ pub async fn run(
         Some(watch) => {
             let place = folder.path().join("redis");
             Some(Arc::new(
-                Watched::start(&options.program, &place, watch).await?,
+                Watched::start(&options.program, &place, watch, options.mutual_tls).await?,
             ))
         }
         None => None,

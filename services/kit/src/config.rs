@@ -111,7 +111,7 @@ pub struct DatabaseArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub struct RedisArgs {
     /// The Redis (7.0 or newer) or Valkey to use, such as `redis://:password@127.0.0.1:6379`; where a replica takes the place of a
-    /// master, `redis-sentinel://one,two,three#mymaster` or `redis-cluster://one,two,three`.
+    /// master, `redis-sentinel://one,two,three#mymaster` or `redis-cluster://one,two,three`. `rediss` in place of `redis` is TLS.
     #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
     pub redis_url: Secret,
 }

@@ -4,18 +4,19 @@ mod certificates;
 mod link;
 mod tiers;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 
 pub(crate) use self::tiers::HANDSHAKE;
 pub use self::{
     certificates::{Certificates, FRONT, Purpose},
     link::{Connector, Link},
-    tiers::{MutualTlsArgs, Tiers},
+    tiers::{AUTHORITY, CERTIFICATE, KEY, MutualTlsArgs, Tiers},
 };
 use crate::Error;
 
@@ -28,12 +29,47 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Trusts the authorities that this machine trusts.
 pub fn client() -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    Ok(ClientConfig::builder_with_provider(provider())
+    client_of(None, None)
+}
+
+/// Trusts those in a file, where one is named, and shows what another two hold.
+pub(crate) fn client_of(
+    authorities: Option<Authorities>,
+    own: Option<&Certificates>,
+) -> Result<ClientConfig, Error> {
+    let authorities = authorities.unwrap_or_else(|| {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        Arc::new(roots)
+    });
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_root_certificates(authorities);
+    Ok(match own {
+        Some(own) => builder.with_client_cert_resolver(Arc::clone(&own.current) as _),
+        None => builder.with_no_client_auth(),
+    })
+}
+
+/// Who is believed.
+pub(crate) type Authorities = Arc<RootCertStore>;
+
+/// Those of a file, of which there must be one; `setting` is what named it.
+pub(crate) fn authorities(setting: &'static str, path: &Path) -> Result<Authorities, Error> {
+    let unusable = |reason: String| Error::config(setting, format!("{}: {reason}", path.display()));
+    let mut authorities = RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unusable(error.to_string()))?;
+    for certificate in found {
+        authorities
+            .add(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    if authorities.is_empty() {
+        return Err(unusable("there is no certificate in it".to_owned()));
+    }
+    Ok(Arc::new(authorities))
 }

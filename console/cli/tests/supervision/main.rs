@@ -11,6 +11,7 @@ mod lab;
 mod lives;
 mod mutual_tls;
 mod queue;
+mod redis_tls;
 mod replica;
 mod stores;
 mod surface;

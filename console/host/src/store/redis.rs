@@ -1,15 +1,18 @@
 //! A private Redis: append-only file on, on loopback only, behind a password. A lab has two: one for the cache and what else
 //! may be rebuilt, and one for the queue, which answers nothing that its disk does not have.
 
-use std::{fs, path::PathBuf, time::Duration};
-
-use rustix::process::Signal;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
-use kit::redis::Servers;
+use kit::{
+    redis::Servers,
+    tls::{AUTHORITY, CERTIFICATE, KEY},
+};
+use redis::{RedisResult, aio::MultiplexedConnection};
+use rustix::process::Signal;
 
 use super::{Launch, STOP_PATIENCE, own_folder};
 use crate::{
@@ -56,6 +59,8 @@ pub struct Server {
     pub durable: bool,
     pub fsync: Fsync,
     pub part: Part,
+    /// The folder with what it shows and whom it believes, see [`crate::certificates`]: then it takes TLS only, and its clients show the same.
+    pub tls: Option<PathBuf>,
 }
 
 /// What a server does among others.
@@ -128,11 +133,39 @@ impl Server {
 
     #[must_use]
     pub fn url(&self) -> String {
-        match self.part {
+        let (letter, parameters) = match &self.tls {
+            Some(folder) => ("s", format!("?{}", parameters(folder))),
+            None => ("", String::new()),
+        };
+        let password = match self.part {
             // It asks for nothing.
-            Part::Sentinel { .. } => format!("redis://{}", self.address()),
-            _ => format!("redis://:{}@{}", self.password, self.address()),
-        }
+            Part::Sentinel { .. } => String::new(),
+            _ => format!(":{}@", self.password),
+        };
+        format!("redis{letter}://{password}{}{parameters}", self.address())
+    }
+
+    /// Where it listens, and how it is spoken with.
+    fn door(&self) -> String {
+        let port = self.port;
+        let Some(folder) = &self.tls else {
+            return format!("port {port}\n");
+        };
+        let [authority, certificate, key] =
+            files(folder).map(|(_, file)| file.display().to_string());
+        format!(
+            "port 0\n\
+             tls-port {port}\n\
+             tls-ca-cert-file \"{authority}\"\n\
+             tls-cert-file \"{certificate}\"\n\
+             tls-key-file \"{key}\"\n\
+             tls-auth-clients yes\n\
+             tls-replication yes\n{}",
+            match self.part {
+                Part::Cluster { .. } => "tls-cluster yes\n",
+                _ => "",
+            }
+        )
     }
 
     /// Writes the configuration: a file, because arguments can be read by everyone on the machine.
@@ -151,8 +184,8 @@ impl Server {
         let pid_path = self.pid_path();
         if let Part::Sentinel { .. } = self.part {
             return format!(
-                "bind 127.0.0.1\nport {}\nprotected-mode no\ndir \"{folder}\"\npidfile \"{}\"\ndaemonize no\nlogfile \"\"\n{}",
-                self.port,
+                "bind 127.0.0.1\n{}protected-mode no\ndir \"{folder}\"\npidfile \"{}\"\ndaemonize no\nlogfile \"\"\n{}",
+                self.door(),
                 pid_path.display(),
                 self.part.lines(&self.password),
             );
@@ -160,7 +193,7 @@ impl Server {
         let append = if self.durable { "yes" } else { "no" };
         format!(
             "bind 127.0.0.1\n\
-             port {port}\n\
+             {door}\
              protected-mode yes\n\
              requirepass {password}\n\
              dir \"{folder}\"\n\
@@ -178,7 +211,7 @@ impl Server {
              maxmemory-policy noeviction\n\
              {part}",
             part = self.part.lines(&self.password),
-            port = self.port,
+            door = self.door(),
             password = self.password,
             databases = self.databases,
             fsync = self.fsync.name(),
@@ -230,25 +263,34 @@ impl Server {
     /// Whether it has loaded its data and takes commands.
     pub async fn answers(&self) -> bool {
         let attempt = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-            let commands = match self.part {
-                Part::Sentinel { .. } => "PING\r\n".to_owned(),
-                _ => format!("AUTH {}\r\nPING\r\n", self.password),
-            };
-            stream.write_all(commands.as_bytes()).await?;
-            let mut lines = BufReader::new(stream).lines();
-            while let Some(line) = lines.next_line().await? {
-                if line != "+OK" {
-                    return Ok(line == "+PONG");
-                }
-            }
-            std::io::Result::Ok(false)
+            let mut connection = self.connect().await?;
+            redis::cmd("PING").exec_async(&mut connection).await
         };
         matches!(
             tokio::time::timeout(Duration::from_secs(2), attempt).await,
-            Ok(Ok(true))
+            Ok(Ok(()))
         )
     }
+
+    pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        Servers::parse(&self.url(), "")?.connect().await
+    }
+}
+
+/// What a URL says of the certificates in a folder.
+pub(super) fn parameters(folder: &Path) -> String {
+    files(folder)
+        .map(|(name, path)| format!("{name}={}", path.display()))
+        .join("&")
+}
+
+/// The authority, the certificate and its key, by their names in a URL.
+fn files(folder: &Path) -> [(&'static str, PathBuf); 3] {
+    [
+        ("ssl_ca_certs", folder.join(AUTHORITY)),
+        ("ssl_certfile", folder.join(CERTIFICATE)),
+        ("ssl_keyfile", folder.join(KEY)),
+    ]
 }
 
 /// Refuses an existing server that is too old, or not there.

@@ -6,14 +6,19 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use kit::redis::{Primary, Servers};
-use redis::{FromRedisValue, RedisResult, aio::MultiplexedConnection};
+use redis::{FromRedisValue, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tokio::sync::Mutex;
 
-use super::{Fsync, Launch, Server, redis::Part};
+use super::{
+    Fsync, Launch, Server, own_folder,
+    redis::{Part, parameters},
+};
 use crate::{
     account::Account,
+    certificates,
     error::{Error, Result},
     find,
     layout::Layout,
@@ -66,8 +71,9 @@ struct Node {
 }
 
 impl Watched {
-    /// Starts all of them in a folder that the stores' account may enter. `program` is the `recarga` binary.
-    pub async fn start(program: &Path, folder: &Path, watch: Watch) -> Result<Self> {
+    /// Starts all of them in a folder that the stores' account may enter. `program` is the `recarga` binary. With `tls` they, their
+    /// clients and whoever decides know each other by certificates.
+    pub async fn start(program: &Path, folder: &Path, watch: Watch, tls: bool) -> Result<Self> {
         let layout = Layout::open(folder)?;
         let mut ports = Ports::load(
             &layout,
@@ -79,6 +85,13 @@ impl Watched {
         let password = hex::encode(rand::random::<[u8; 16]>());
         let tool = find::both()?.1;
         let account = Account::for_store("redis")?;
+        let tls = if tls {
+            let folder = layout.root().join("certificates");
+            own_folder(&folder, account)?;
+            Some(certificates::of_a_store(&folder, account, Utc::now())?)
+        } else {
+            None
+        };
         let mut server = |name: String, part: fn(u16) -> Part| -> Result<Server> {
             Ok(Server {
                 name: "redis",
@@ -91,6 +104,7 @@ impl Watched {
                 durable: true,
                 fsync: Fsync::Always,
                 part: part(ports.any(&format!("{name}-bus"), None)?),
+                tls: tls.clone(),
             })
         };
         let (count, part): (_, fn(u16) -> Part) = match watch {
@@ -130,9 +144,15 @@ impl Watched {
         .map(|node| node.server.address())
         .collect();
         let named = named.join(",");
+        let (letter, parameters) = match &tls {
+            Some(folder) => ("s", format!("?{}", parameters(folder))),
+            None => ("", String::new()),
+        };
         let url = match watch {
-            Watch::Sentinel => format!("redis-sentinel://:{password}@{named}#{MASTER}"),
-            Watch::Cluster => format!("redis-cluster://:{password}@{named}"),
+            Watch::Sentinel => {
+                format!("redis{letter}-sentinel://:{password}@{named}{parameters}#{MASTER}")
+            }
+            Watch::Cluster => format!("redis{letter}-cluster://:{password}@{named}{parameters}"),
         };
         let watched = Self {
             program: program.to_owned(),
@@ -217,7 +237,7 @@ impl Watched {
         let share = usize::from(SLOTS).div_ceil(masters);
         let mut ids = Vec::new();
         for (number, node) in nodes.iter().enumerate() {
-            let mut connection = open(&node.server).await?;
+            let mut connection = node.server.connect().await?;
             if number < masters {
                 let (first, end) = (number * share, usize::from(SLOTS).min((number + 1) * share));
                 let slots = ["ADDSLOTSRANGE", &first.to_string(), &(end - 1).to_string()];
@@ -237,7 +257,7 @@ impl Watched {
         for (number, node) in nodes.iter().enumerate().skip(masters) {
             let master = &ids[number - masters];
             until("a node knows the one it is to follow", || async {
-                let mut connection = open(&node.server).await.ok()?;
+                let mut connection = node.server.connect().await.ok()?;
                 cluster::<()>(&mut connection, &["REPLICATE", master])
                     .await
                     .ok()
@@ -258,7 +278,7 @@ impl Watched {
         until("every master has its replicas", || async {
             let (mut masters, mut replicas) = (0, 0);
             for server in &servers {
-                let mut connection = open(server).await.ok()?;
+                let mut connection = server.connect().await.ok()?;
                 let report: String = redis::cmd("INFO")
                     .arg("replication")
                     .query_async(&mut connection)
@@ -278,7 +298,7 @@ impl Watched {
                 }
             }
             for sentinel in &self.sentinels {
-                let mut connection = open(&sentinel.server).await.ok()?;
+                let mut connection = sentinel.server.connect().await.ok()?;
                 let seen: std::collections::HashMap<String, String> = redis::cmd("SENTINEL")
                     .arg("MASTER")
                     .arg(MASTER)
@@ -310,11 +330,6 @@ async fn run(program: &Path, layout: &Layout, server: Server) -> Result<Node> {
     let guarded = guarded(program, &launch, log)?;
     wait("Redis", &guarded.log, || server.answers()).await?;
     Ok(Node { server, guarded })
-}
-
-async fn open(server: &Server) -> RedisResult<MultiplexedConnection> {
-    let client = redis::Client::open(server.url())?;
-    Servers::one(client).connect().await
 }
 
 async fn cluster<T: FromRedisValue>(

@@ -10,6 +10,7 @@
 //! knows that, when that was asked, nobody had been told of a later one. That is what lets a reader trust a server that may have been
 //! replaced while it was cut off from the others: [`Servers::agree`] asks again and again.
 
+mod tls;
 mod url;
 mod votes;
 
@@ -17,18 +18,19 @@ use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap},
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError, RedisResult, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisConnectionInfo,
+    RedisError, RedisResult, aio::MultiplexedConnection,
 };
 
 use self::{
-    url::Several,
+    url::{Kind, Several},
     votes::{Count, View, Vote, slot},
 };
 use super::{CONNECT, RESPONSE};
@@ -37,8 +39,13 @@ use super::{CONNECT, RESPONSE};
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a primary is asked after that nobody has to be sure of.
 const LOOK: Duration = Duration::from_millis(500);
-const SENTINEL: &str = "redis-sentinel";
-const CLUSTER: &str = "redis-cluster";
+/// How the URLs of several servers begin, and whether they are spoken with by TLS.
+const SEVERAL: [(&str, Kind, bool); 4] = [
+    ("redis-sentinel", Kind::Sentinels, false),
+    ("rediss-sentinel", Kind::Sentinels, true),
+    ("redis-cluster", Kind::Cluster, false),
+    ("rediss-cluster", Kind::Cluster, true),
+];
 
 /// Where a server is.
 type Address = (String, u16);
@@ -61,11 +68,12 @@ enum Way {
     Sentinels {
         sentinels: Vec<ConnectionInfo>,
         master: String,
-        /// For the servers that they watch.
-        login: RedisConnectionInfo,
+        /// How the servers that they watch are spoken with.
+        manner: ConnectionInfo,
     },
     Cluster {
-        login: RedisConnectionInfo,
+        /// How its nodes are spoken with.
+        manner: ConnectionInfo,
         slot: u16,
         /// Those named, and those that they named.
         nodes: Mutex<BTreeSet<Address>>,
@@ -80,13 +88,29 @@ pub enum Flaw {
     #[error("a host is missing")]
     EmptyHost,
     #[error(
-        "it does not say which master the sentinels watch: `{SENTINEL}://one,two,three#mymaster` does"
+        "it does not say which master the sentinels watch: `redis-sentinel://one,two,three#mymaster` does"
     )]
     NoMaster,
     #[error("a cluster has database 0 only")]
     Database,
-    #[error("`{0}` is not known here; there is sentinelPassword")]
+    #[error(
+        "`{0}` is not known here; there are sentinelMasterId, sentinelPassword, ssl_ca_certs, ssl_certfile and ssl_keyfile"
+    )]
     Parameter(String),
+    #[error("`{0}` is for servers that are spoken with by TLS: `rediss` at its beginning says so")]
+    Clear(&'static str),
+    #[error("ssl_certfile and ssl_keyfile are given together or not at all")]
+    HalfACertificate,
+    #[error(
+        "a server whose certificate nobody looks at may be anyone: name whom to believe with `?ssl_ca_certs=FILE` in place of `#insecure`"
+    )]
+    Insecure,
+    #[error("{parameter}: {}: {reason}", path.display())]
+    File {
+        parameter: &'static str,
+        path: PathBuf,
+        reason: String,
+    },
 }
 
 impl From<Flaw> for RedisError {
@@ -126,12 +150,12 @@ impl Primary {
             .arg("replication")
             .query_async(connection)
             .await?;
-        let login = self.client.get_connection_info().redis_settings();
+        let manner = self.client.get_connection_info();
         replicas(&report)
             .into_iter()
             .map(|address| {
                 Ok(Self {
-                    client: client(&address, login.clone())?,
+                    client: client(&address, manner)?,
                     address: Some(address),
                 })
             })
@@ -195,19 +219,24 @@ impl fmt::Debug for Servers {
 impl Servers {
     /// Reads a URL: `redis://host:6379/0`, `redis-sentinel://one:26379,two,three/0#mymaster` or
     /// `redis-cluster://one:6379,two,three`, each with `user:password@` before the hosts where the servers ask for it. What
-    /// sentinels ask for themselves is `?sentinelPassword=`. The tag is what keeps our keys together on a cluster.
+    /// sentinels ask for themselves is `?sentinelPassword=`. `rediss` in place of `redis` is TLS, with `ssl_ca_certs`, `ssl_certfile`
+    /// and `ssl_keyfile` among the parameters. The tag is what keeps our keys together on a cluster.
     pub fn parse(url: &str, tag: &str) -> Result<Self, Flaw> {
-        let Some((scheme @ (SENTINEL | CLUSTER), rest)) = url.split_once("://") else {
-            return Ok(Self::one(Client::open(url).map_err(Flaw::Redis)?));
+        let several = url.split_once("://").and_then(|(scheme, rest)| {
+            let known = SEVERAL.into_iter().find(|(name, ..)| *name == scheme)?;
+            Some((known.1, known.2, rest))
+        });
+        let Some((kind, encrypted, rest)) = several else {
+            return tls::client(url).map(Self::one);
         };
-        let named = Several::parse(scheme, rest)?;
-        let login = named.login;
-        if named.is_cluster {
-            if login.db() != 0 {
+        let named = Several::parse(kind, encrypted, rest)?;
+        let manner = named.hosts.first().cloned().ok_or(Flaw::EmptyHost)?;
+        if kind == Kind::Cluster {
+            if manner.redis_settings().db() != 0 {
                 return Err(Flaw::Database);
             }
             let way = Way::Cluster {
-                login,
+                manner,
                 slot: slot(tag),
                 nodes: Mutex::new(named.hosts.iter().filter_map(address).collect()),
             };
@@ -223,7 +252,7 @@ impl Servers {
                 .map(|host| host.set_redis_settings(own.clone()))
                 .collect(),
             master: named.master.ok_or(Flaw::NoMaster)?,
-            login,
+            manner,
         };
         Ok(Self::new(way, String::new()))
     }
@@ -231,7 +260,7 @@ impl Servers {
     fn new(way: Way, prefix: String) -> Self {
         let database = match &way {
             Way::One(client) => client.get_connection_info().redis_settings().db(),
-            Way::Sentinels { login, .. } => login.db(),
+            Way::Sentinels { manner, .. } => manner.redis_settings().db(),
             Way::Cluster { .. } => 0,
         };
         Self(Arc::new(Inner {
@@ -272,18 +301,18 @@ impl Servers {
 
     /// The one that is written to now.
     pub async fn primary(&self) -> RedisResult<Primary> {
-        let login = match &self.0.way {
+        let manner = match &self.0.way {
             Way::One(client) => {
                 return Ok(Primary {
                     client: client.clone(),
                     address: None,
                 });
             }
-            Way::Sentinels { login, .. } | Way::Cluster { login, .. } => login,
+            Way::Sentinels { manner, .. } | Way::Cluster { manner, .. } => manner,
         };
         let address = self.elected().await.ok_or_else(nobody)?;
         Ok(Primary {
-            client: client(&address, login.clone())?,
+            client: client(&address, manner)?,
             address: Some(address),
         })
     }
@@ -403,7 +432,7 @@ impl Servers {
                     .find(|it| address(it).as_ref() == Some(who));
                 Client::open(info.cloned().ok_or_else(nobody)?)?
             }
-            Way::Cluster { login, .. } => client(who, login.clone())?,
+            Way::Cluster { manner, .. } => client(who, manner)?,
         };
         let connection = connect(&client, PATIENCE).await?;
         locked(&self.0.open).insert(who.clone(), connection.clone());
@@ -411,9 +440,23 @@ impl Servers {
     }
 }
 
-fn client((host, port): &Address, login: RedisConnectionInfo) -> RedisResult<Client> {
-    let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?;
-    Client::open(info.set_redis_settings(login))
+/// For another server that is spoken with in the same manner.
+fn client((host, port): &Address, manner: &ConnectionInfo) -> RedisResult<Client> {
+    let (host, port) = (host.clone(), *port);
+    let there = match manner.addr().clone() {
+        ConnectionAddr::TcpTls {
+            insecure,
+            tls_params,
+            ..
+        } => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure,
+            tls_params,
+        },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    Client::open(manner.clone().set_addr(there))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -438,7 +481,9 @@ fn nobody() -> RedisError {
 
 fn address(info: &ConnectionInfo) -> Option<Address> {
     match info.addr() {
-        ConnectionAddr::Tcp(host, port) => Some((host.clone(), *port)),
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host.clone(), *port))
+        }
         _ => None,
     }
 }
@@ -468,7 +513,7 @@ mod tests {
         let Way::Sentinels {
             sentinels,
             master,
-            login,
+            manner,
         } = &watched.0.way
         else {
             panic!("not sentinels");
@@ -476,12 +521,26 @@ mod tests {
         let places: Vec<_> = sentinels.iter().filter_map(address).collect();
         assert_eq!(places, [at("one", 26_379), at("two", 5), at("::1", 26_379)]);
         assert_eq!(master, "mymaster");
+        let login = manner.redis_settings();
         assert_eq!(
             (login.username(), login.password()),
             (Some("me"), Some("s@cret"))
         );
         let own = sentinels[0].redis_settings();
         assert_eq!((own.password(), own.db()), (Some("x y"), 0));
+
+        let encrypted = Servers::parse("rediss://:secret@one/3?protocol=3", "tag").unwrap();
+        let Way::One(client) = &encrypted.0.way else {
+            panic!("not one");
+        };
+        assert!(matches!(
+            client.get_connection_info().addr(),
+            ConnectionAddr::TcpTls {
+                insecure: false,
+                ..
+            }
+        ));
+        assert_eq!(encrypted.database(), 3);
 
         let cluster = Servers::parse("redis-cluster://:secret@one:7000,two", "tag").unwrap();
         assert_eq!(cluster.key("a:{b}"), "{tag}a:{b}");
@@ -498,6 +557,27 @@ mod tests {
             ("redis-cluster://one/4", "database 0"),
             ("redis-cluster://", "host is missing"),
             ("redis-cluster://one:x", ""),
+            (
+                "rediss-sentinel://one?ssl_cert_reqs=none#m",
+                "`ssl_cert_reqs` is not known",
+            ),
+            (
+                "rediss://one?ssl_ca_certs=/nowhere.pem",
+                "ssl_ca_certs: /nowhere.pem",
+            ),
+            (
+                "rediss-cluster://one?ssl_ca_certs=/dev/null",
+                "no certificate in it",
+            ),
+            (
+                "rediss://one?ssl_certfile=/dev/null",
+                "ssl_certfile and ssl_keyfile",
+            ),
+            (
+                "redis://one?ssl_ca_certs=/dev/null",
+                "`rediss` at its beginning",
+            ),
+            ("rediss://one#insecure", "?ssl_ca_certs=FILE"),
             ("http://one", ""),
             ("", ""),
         ] {

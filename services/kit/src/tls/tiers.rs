@@ -10,22 +10,28 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::WebPkiClientVerifier,
 };
 
 use super::{
+    Authorities, authorities,
     certificates::{Certificates, Purpose},
     provider,
 };
 use crate::{Error, Instance};
 
-const AUTHORITY: &str = "RECARGA_MTLS_AUTHORITY (--mtls-authority)";
+/// What is in the folder of a role, by the names that Kubernetes has for them.
+pub const AUTHORITY: &str = "ca.crt";
+pub const CERTIFICATE: &str = "tls.crt";
+pub const KEY: &str = "tls.key";
+
+const SETTING: &str = "RECARGA_MTLS_AUTHORITY (--mtls-authority)";
 const PURPOSE: Purpose = Purpose {
     certificate: "RECARGA_MTLS_CERTIFICATE (--mtls-certificate)",
     key: "RECARGA_MTLS_KEY (--mtls-key)",
@@ -54,10 +60,11 @@ impl MutualTlsArgs {
     /// The files of a role in a folder that `recarga certificates` has made.
     #[must_use]
     pub fn of(folder: &Path, role: &str) -> Self {
+        let own = folder.join(role);
         Self {
-            mtls_certificate: Some(folder.join(format!("{role}.pem"))),
-            mtls_key: Some(folder.join(format!("{role}.key"))),
-            mtls_authority: Some(folder.join("authority.pem")),
+            mtls_certificate: Some(own.join(CERTIFICATE)),
+            mtls_key: Some(own.join(KEY)),
+            mtls_authority: Some(own.join(AUTHORITY)),
         }
     }
 
@@ -82,7 +89,7 @@ pub struct Tiers(Option<Arc<Mutual>>);
 #[derive(Debug)]
 struct Mutual {
     own: Certificates,
-    authorities: Arc<RootCertStore>,
+    authorities: Authorities,
 }
 
 impl Tiers {
@@ -99,23 +106,9 @@ impl Tiers {
                     ));
                 }
             };
-        let unusable =
-            |reason: String| Error::config(AUTHORITY, format!("{}: {reason}", authority.display()));
-        let mut authorities = RootCertStore::empty();
-        let found = CertificateDer::pem_file_iter(authority)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| unusable(error.to_string()))?;
-        for certificate in found {
-            authorities
-                .add(certificate)
-                .map_err(|error| unusable(error.to_string()))?;
-        }
-        if authorities.is_empty() {
-            return Err(unusable("there is no certificate in it".to_owned()));
-        }
         Ok(Self(Some(Arc::new(Mutual {
             own: Certificates::load(PURPOSE, certificate, key)?,
-            authorities: Arc::new(authorities),
+            authorities: authorities(SETTING, authority)?,
         }))))
     }
 
