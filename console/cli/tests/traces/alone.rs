@@ -39,7 +39,7 @@ pub fn command(environment: &[(&str, &str)]) -> Command {
 }
 
 impl Balancer {
-    fn start(environment: &[(&str, &str)]) -> Self {
+    pub fn start(environment: &[(&str, &str)]) -> Self {
         let mut child = command(environment).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let up = lines
@@ -61,7 +61,7 @@ impl Balancer {
         }
     }
 
-    async fn page(&self) {
+    pub async fn page(&self) {
         let answer = reqwest::get(format!("{}/", self.public)).await.unwrap();
         assert_eq!(answer.status(), 200);
     }
@@ -75,7 +75,7 @@ impl Balancer {
     }
 
     /// Stops it, and says how long that took.
-    fn stop(&mut self) -> Duration {
+    pub fn stop(&mut self) -> Duration {
         let started = Instant::now();
         drop(self.input.take());
         let status = self.child.wait().unwrap();

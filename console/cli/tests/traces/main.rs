@@ -6,6 +6,7 @@
 
 mod alone;
 mod collector;
+mod encrypted;
 mod lab;
 mod settings;
 mod tree;

@@ -101,10 +101,10 @@ impl Collector {
         plain.set_connect_timeout(Some(CONNECT));
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new());
-        let client = if settings.endpoint.scheme() == "https" {
+        let client = if let Some(tls) = settings.tls.clone() {
             plain.enforce_http(false);
             let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(crate::tls::client()?)
+                .with_tls_config(tls)
                 .https_or_http()
                 .enable_http1()
                 .wrap_connector(plain);

@@ -1,13 +1,18 @@
 //! What OpenTelemetry's standard variables say, checked before anything is bound.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, path::Path, str::FromStr, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
+use rustls::ClientConfig;
 use url::Url;
 
 use super::sampling::Sampling;
-use crate::{Error, config::Secret};
+use crate::{
+    Error,
+    config::Secret,
+    tls::{self, Certificates, Purpose},
+};
 
 /// Where spans go, and which. Off without an endpoint; a variable that is empty counts as not set.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -47,6 +52,24 @@ pub struct TracesArgs {
     /// The same, for spans only.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")]
     pub otel_exporter_otlp_traces_compression: Option<String>,
+    /// For a collector behind `https`: the PEM file with the authorities to believe [default: those of the system].
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub otel_exporter_otlp_certificate: Option<String>,
+    /// The same, for spans only.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")]
+    pub otel_exporter_otlp_traces_certificate: Option<String>,
+    /// The PEM file with the certificate that the collector is shown.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")]
+    pub otel_exporter_otlp_client_certificate: Option<String>,
+    /// The same, for spans only.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE")]
+    pub otel_exporter_otlp_traces_client_certificate: Option<String>,
+    /// The PEM file with that certificate's private key.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CLIENT_KEY")]
+    pub otel_exporter_otlp_client_key: Option<String>,
+    /// The same, for spans only.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY")]
+    pub otel_exporter_otlp_traces_client_key: Option<String>,
     /// Which traces are recorded: `always_on`, `always_off`, `traceidratio`, or one of them behind `parentbased_`, which
     /// leaves it to whoever began the trace [default: `parentbased_always_on`].
     #[arg(long, env = "OTEL_TRACES_SAMPLER")]
@@ -84,6 +107,8 @@ pub struct TracesArgs {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub endpoint: Url,
+    /// For a collector that is spoken with by TLS.
+    pub tls: Option<ClientConfig>,
     pub headers: HeaderMap,
     pub timeout: Duration,
     pub gzip: bool,
@@ -150,8 +175,14 @@ impl TracesArgs {
                 self.otel_exporter_otlp_compression.as_deref(),
             ),
         ]);
+        let tls = if endpoint.scheme() == "https" {
+            Some(self.tls()?)
+        } else {
+            None
+        };
         Ok(Some(Settings {
             endpoint,
+            tls,
             headers: self.headers()?,
             timeout: milliseconds(self.timeout(), 10_000)?,
             gzip: one_of(compression, &[("gzip", true), ("none", false)], false)?,
@@ -191,6 +222,60 @@ impl TracesArgs {
             url.set_path(&path);
         }
         Ok(Some(url))
+    }
+
+    /// Whom the collector must be known by, and what it is shown.
+    fn tls(&self) -> Result<ClientConfig, Error> {
+        let authorities = first(&[
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+                self.otel_exporter_otlp_traces_certificate.as_deref(),
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                self.otel_exporter_otlp_certificate.as_deref(),
+            ),
+        ]);
+        let certificate = first(&[
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+                self.otel_exporter_otlp_traces_client_certificate.as_deref(),
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+                self.otel_exporter_otlp_client_certificate.as_deref(),
+            ),
+        ]);
+        let key = first(&[
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+                self.otel_exporter_otlp_traces_client_key.as_deref(),
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+                self.otel_exporter_otlp_client_key.as_deref(),
+            ),
+        ]);
+        let authorities = authorities
+            .map(|(name, path)| tls::authorities(name, Path::new(path)))
+            .transpose()?;
+        let own = match (certificate, key) {
+            (None, None) => None,
+            (Some((certificate, shown)), Some((key, kept))) => {
+                let purpose = Purpose {
+                    certificate,
+                    key,
+                    metric: "otlp",
+                };
+                let own = Certificates::load(purpose, Path::new(shown), Path::new(kept))?;
+                Some(own)
+            }
+            (Some((name, _)), None) | (None, Some((name, _))) => {
+                let reason = "a certificate and its key are given together or not at all";
+                return Err(Error::config(name, reason));
+            }
+        };
+        tls::client_of(authorities, own.as_ref())
     }
 
     fn protocol(&self) -> Given<'_> {
@@ -468,6 +553,23 @@ mod tests {
             otel_bsp_export_timeout = "x" => "OTEL_BSP_EXPORT_TIMEOUT",
             otel_bsp_max_queue_size = "0" => "OTEL_BSP_MAX_QUEUE_SIZE",
             otel_bsp_max_export_batch_size = "4096" => "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        }
+        macro_rules! refused_by_tls {
+            ($($field:ident = $value:literal => $variable:literal),* $(,)?) => {$({
+                let args = TracesArgs {
+                    $field: Some($value.to_owned()),
+                    otel_exporter_otlp_endpoint: Some("https://collector".to_owned()),
+                    ..on()
+                };
+                let error = args.settings().unwrap_err().to_string();
+                assert!(error.starts_with(concat!($variable, ": ")), "{error}");
+            })*};
+        }
+        refused_by_tls! {
+            otel_exporter_otlp_certificate = "/nowhere" => "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            otel_exporter_otlp_traces_certificate = "/dev/null" => "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+            otel_exporter_otlp_client_certificate = "/dev/null" => "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            otel_exporter_otlp_client_key = "/dev/null" => "OTEL_EXPORTER_OTLP_CLIENT_KEY",
         }
         for argument in ["2", "-0.1", "NaN", "half"] {
             let args = TracesArgs {
