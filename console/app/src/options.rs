@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_terminal_decides_the_look() {
-        let options = Options::new(TopologySource::dns());
+        let options = Options::new(TopologySource::dns(None));
         let look = |variables: &[(&str, &str)]| {
             options.look(|name| {
                 variables

@@ -192,7 +192,7 @@ async fn watch_topology(
 ) {
     let mut resolved = Resolved::default();
     let mut ticks = tokio::time::interval(match source {
-        TopologySource::Path(_) | TopologySource::Url(_) => FILE_EVERY,
+        TopologySource::Path(_) | TopologySource::Url { .. } => FILE_EVERY,
         TopologySource::Dns(_) => NAMES_EVERY,
     });
     let mut problem = None;

@@ -32,8 +32,11 @@ pub const ROLES: [&str; 10] = [
 pub enum TopologySource {
     /// The file that `up` writes; read again whenever it changes.
     Path(PathBuf),
-    /// A supervisor's `/admin/topology`, perhaps on another machine.
-    Url(String),
+    /// A supervisor's `/admin/topology`, perhaps on another machine. Certificates are on this one.
+    Url {
+        url: String,
+        certificates: Option<PathBuf>,
+    },
     /// Names of a container network: every role's name resolves to its instances.
     Dns(Names),
 }
@@ -41,8 +44,11 @@ pub enum TopologySource {
 impl TopologySource {
     /// The container network of the Compose file.
     #[must_use]
-    pub fn dns() -> Self {
-        Self::Dns(Names::default())
+    pub fn dns(certificates: Option<PathBuf>) -> Self {
+        Self::Dns(Names {
+            certificates,
+            ..Names::default()
+        })
     }
 }
 
@@ -55,6 +61,8 @@ pub struct Names {
     pub worker_url: String,
     /// The port of every instance's admin surface.
     pub admin_port: u16,
+    /// The folder with the certificates by which the tiers know each other, if they do.
+    pub certificates: Option<PathBuf>,
 }
 
 impl Default for Names {
@@ -65,6 +73,7 @@ impl Default for Names {
             queue_url: "http://queue:5006".into(),
             worker_url: "http://worker:5005".into(),
             admin_port: 9000,
+            certificates: None,
         }
     }
 }
@@ -90,7 +99,12 @@ pub async fn find(
 ) -> Result<Lab, String> {
     match source {
         TopologySource::Path(path) => from_file(path),
-        TopologySource::Url(url) => from_url(http, url).await,
+        TopologySource::Url { url, certificates } => {
+            let mut lab = from_url(http, url).await?;
+            // The folder that it names is one of its own machine.
+            lab.levers.mutual_tls.clone_from(certificates);
+            Ok(lab)
+        }
         TopologySource::Dns(names) => resolved.look_up(names).await,
     }
 }
@@ -204,7 +218,7 @@ impl Resolved {
                 instances,
                 supervised: true,
                 supervisor_url: None,
-                mutual_tls: None,
+                mutual_tls: names.certificates.clone(),
             },
         })
     }

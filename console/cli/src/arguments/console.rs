@@ -15,6 +15,10 @@ pub struct Elsewhere {
     /// Learn where everything is from here instead: a supervisor's `/admin/topology` (`recarga status` says where that is).
     #[arg(long, value_name = "URL", conflicts_with = "dns", value_parser = http_url)]
     pub topology: Option<String>,
+    /// With --dns or --topology: the folder that `recarga certificates` made, where the tiers know each other by certificates;
+    /// `operator` in it is enough.
+    #[arg(long, value_name = "FOLDER", env = "RECARGA_CERTIFICATES")]
+    pub certificates: Option<PathBuf>,
 }
 
 /// What the levers of a lab elsewhere ask for.

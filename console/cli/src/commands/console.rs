@@ -40,9 +40,10 @@ pub async fn run(directory: &Path, arguments: &Console) -> Result<u8> {
 
 /// Where another lab than the one of the folder is found.
 pub fn elsewhere(arguments: &Elsewhere) -> Option<TopologySource> {
-    match &arguments.topology {
-        Some(url) => Some(TopologySource::Url(url.clone())),
-        None => arguments.dns.then(TopologySource::dns),
+    let certificates = arguments.certificates.clone();
+    match arguments.topology.clone() {
+        Some(url) => Some(TopologySource::Url { url, certificates }),
+        None => arguments.dns.then(|| TopologySource::dns(certificates)),
     }
 }
 
