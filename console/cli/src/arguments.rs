@@ -294,7 +294,8 @@ pub struct Verify {
     /// With --database-url: where the queue's messages are, to say where a missing event is.
     #[arg(long, env = "RECARGA_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
-    /// With --database-url: a gateway of the running system, such as `http://127.0.0.1:8101`; may be repeated.
+    /// With --database-url: a gateway of the running system, such as `http://127.0.0.1:8101`; may be repeated. With the
+    /// certificates below it is spoken with by TLS.
     #[arg(long, value_name = "URL")]
     pub gateway: Vec<String>,
     #[command(flatten)]

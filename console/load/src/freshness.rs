@@ -173,7 +173,11 @@ pub async fn check_freshness(
         .gateways
         .iter()
         .map(|gateway| {
-            let target = Target::parse(gateway, options.allow_remote)?;
+            // With certificates to show, what is behind the address speaks TLS, however it was written.
+            let shown = options.tls.is_some();
+            let rest = gateway.strip_prefix("https://").filter(|_| shown);
+            let plain = rest.map_or_else(|| gateway.clone(), |rest| format!("http://{rest}"));
+            let target = Target::parse(&plain, options.allow_remote)?;
             Ok(target.behind(options.tls.clone()))
         })
         .collect::<Result<Vec<_>, _>>()?;
