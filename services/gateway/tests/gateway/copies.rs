@@ -233,8 +233,11 @@ async fn a_gateway_that_left_is_not_waited_for() {
     // The first second after the start of the cache service waits for those nobody knows.
     invalidate(&lab, "other").await;
     let started = Instant::now();
-    invalidate(&lab, "trips:total").await;
-    assert!(started.elapsed() < LEASE, "{:?}", started.elapsed());
+    // Several, so that a moment without a processor is not taken for a lease.
+    for _ in 0..5 {
+        invalidate(&lab, "trips:total").await;
+    }
+    assert!(started.elapsed() < LEASE * 5, "{:?}", started.elapsed());
     lab.stop().await;
 }
 

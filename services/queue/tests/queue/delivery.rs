@@ -195,7 +195,7 @@ async fn a_delayed_message_is_not_received_before_it_is_due() {
     assert_eq!(value(&queue.one("lab", LONG).await), json!("later"));
     let elapsed = started.elapsed();
     assert!(
-        elapsed >= Duration::from_millis(395) && elapsed < Duration::from_millis(900),
+        elapsed >= Duration::from_millis(395) && elapsed < Duration::from_secs(5),
         "{elapsed:?}"
     );
     let century = Outgoing {

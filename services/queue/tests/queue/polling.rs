@@ -12,55 +12,67 @@ async fn a_long_poll_wakes_at_once() {
     let (queue, other) = (start_on(&redis).await, start_on(&redis).await);
     queue.send("lab", [json!("warm")]).await;
     queue.one("lab", LONG).await;
-    let client = queue.client.clone();
-    let waiting = tokio::spawn(async move {
-        let messages = client
-            .receive("lab", 1, Duration::from_secs(10), None)
-            .await
-            .unwrap();
-        (messages.len(), Instant::now())
-    });
-    wait_until_polling(&queue, 1).await;
-    let sent = Instant::now();
-    other.send("lab", [json!("wake up")]).await;
-    let (count, woken) = waiting.await.unwrap();
-    assert_eq!(count, 1);
-    // Far below the second after which it would look by itself.
-    assert!(
-        woken - sent < Duration::from_millis(400),
-        "{:?}",
+    let took = quickest(async || {
+        let client = queue.client.clone();
+        let waiting = tokio::spawn(async move {
+            let messages = client
+                .receive("lab", 1, Duration::from_secs(10), None)
+                .await
+                .unwrap();
+            (messages.len(), Instant::now())
+        });
+        wait_until_polling(&queue, 1).await;
+        let sent = Instant::now();
+        other.send("lab", [json!("wake up")]).await;
+        let (count, woken) = waiting.await.unwrap();
+        assert_eq!(count, 1);
+        wait_until_polling(&queue, 0).await;
         woken - sent
-    );
+    })
+    .await;
+    // Far below the second after which it would look by itself.
+    assert!(took < Duration::from_millis(400), "{took:?}");
+}
+
+/// The shortest of a few tries: a machine that is busy elsewhere for a moment says nothing.
+async fn quickest(mut attempt: impl AsyncFnMut() -> Duration) -> Duration {
+    let mut shortest = Duration::MAX;
+    for _ in 0..3 {
+        shortest = shortest.min(attempt().await);
+    }
+    shortest
 }
 
 #[tokio::test]
 async fn several_waiters_share_what_comes() {
     let queue = start().await;
-    let waiters: Vec<_> = (0..8)
-        .map(|_| {
-            let client = queue.client.clone();
-            tokio::spawn(async move {
-                client
-                    .receive("lab", 1, Duration::from_secs(10), None)
-                    .await
-                    .unwrap()
+    let took = quickest(async || {
+        let waiters: Vec<_> = (0..8)
+            .map(|_| {
+                let client = queue.client.clone();
+                tokio::spawn(async move {
+                    client
+                        .receive("lab", 1, Duration::from_secs(10), Some(LONG))
+                        .await
+                        .unwrap()
+                })
             })
-        })
-        .collect();
-    wait_until_polling(&queue, 8).await;
-    let started = Instant::now();
-    queue.send("lab", numbered(8)).await;
-    let mut seen = Vec::new();
-    for waiter in waiters {
-        seen.extend(waiter.await.unwrap().iter().map(value));
-    }
-    assert!(
-        started.elapsed() < Duration::from_millis(900),
-        "{:?}",
-        started.elapsed()
-    );
-    seen.sort_by_key(|v| v["n"].as_u64());
-    assert_eq!(seen, numbered(8));
+            .collect();
+        wait_until_polling(&queue, 8).await;
+        let started = Instant::now();
+        queue.send("lab", numbered(8)).await;
+        let mut seen = Vec::new();
+        for waiter in waiters {
+            seen.extend(waiter.await.unwrap().iter().map(value));
+        }
+        let took = started.elapsed();
+        seen.sort_by_key(|v| v["n"].as_u64());
+        assert_eq!(seen, numbered(8));
+        wait_until_polling(&queue, 0).await;
+        took
+    })
+    .await;
+    assert!(took < Duration::from_millis(900), "{took:?}");
 }
 
 #[tokio::test]
