@@ -325,6 +325,10 @@ pub struct Chaos {
     /// On two PostgreSQL servers, one following the other: every second round the one that writes dies and the other takes over.
     #[arg(long)]
     pub replicated: bool,
+    /// With --replicated: the services reach PostgreSQL through a PgBouncer (1.21 or newer) that lends a connection for a
+    /// transaction, and is told of every promotion.
+    #[arg(long, requires = "replicated")]
+    pub pgbouncer: bool,
     /// On several Redis servers: in two rounds of three the one that is written to dies, or stands still for a while.
     #[arg(long, value_enum, default_value_t)]
     pub redis: ChaosRedis,

@@ -132,6 +132,35 @@ pub fn redis() -> Finding<Redis> {
     })
 }
 
+/// PgBouncer, as new as it must be for prepared statements to outlive a transaction.
+pub fn pgbouncer() -> Result<PathBuf> {
+    const NEEDED: Version = Version {
+        major: 1,
+        minor: 21,
+    };
+    let folders = [
+        "/usr/sbin",
+        "/usr/bin",
+        "/usr/local/bin",
+        "/opt/homebrew/bin",
+    ];
+    let mut old = None;
+    for folder in path_folders().into_iter().chain(folders.map(PathBuf::from)) {
+        let program = folder.join("pgbouncer");
+        match program.is_file().then(|| version_of(&program)).flatten() {
+            Some(version) if version >= NEEDED => return Ok(program),
+            Some(version) => old = old.max(Some(version)),
+            None => {}
+        }
+    }
+    let found = old.map_or("there is none".to_owned(), |old| {
+        format!("the one here is {old}")
+    });
+    Err(Error::Invalid(format!(
+        "PgBouncer {NEEDED} or newer is needed, and {found}: Debian 13 and Ubuntu 24.04 have it as the package pgbouncer, apt.postgresql.org for others"
+    )))
+}
+
 /// Both, or what is missing with the command that installs it.
 pub fn both() -> Result<(Postgres, Redis)> {
     let (postgres, redis) = (postgres(), redis());
@@ -255,6 +284,7 @@ mod tests {
             ),
             ("Valkey server v=8.1.1 sha=00000000:0", Some((8, 1))),
             ("Server v=9.0.0", Some((9, 0))),
+            ("PgBouncer 1.24.1\nlibevent 2.1.12-stable", Some((1, 24))),
             ("no digits at all", None),
         ] {
             let expected = expected.map(|(major, minor)| Version { major, minor });

@@ -89,6 +89,8 @@ pub struct Options {
     pub settle: Duration,
     /// On two PostgreSQL servers, one of which follows the other; every second round the one that writes dies for good.
     pub replicated: bool,
+    /// The services reach those two through a PgBouncer.
+    pub pooled: bool,
     /// On several Redis servers; in two rounds of three the one that is written to dies, or stands still for a while.
     pub watch: Option<Watch>,
     /// Every call between tiers is encrypted, and both sides show who they are.
@@ -176,7 +178,9 @@ pub async fn run(
     let folder = host::scratch::folder("recarga-chaos-")?;
     let database = if options.replicated {
         let place = folder.path().join("database");
-        Some(Arc::new(Replicated::start(&options.program, &place).await?))
+        Some(Arc::new(
+            Replicated::start(&options.program, &place, options.pooled).await?,
+        ))
     } else {
         None
     };
@@ -261,9 +265,17 @@ async fn start(
     let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
     // What a replica does not have is gone when it is promoted.
     let replicas = redis.map(|_| ("RECARGA_QUEUE_REPLICAS".to_owned(), "1".to_owned()));
+    let pooled = database.and_then(|database| {
+        let direct = database.url().to_owned();
+        Some([
+            ("RECARGA_DATABASE_URL".to_owned(), database.pooled_url()?),
+            ("RECARGA_DATABASE_DIRECT_URL".to_owned(), direct),
+        ])
+    });
     let environment = settings
         .into_iter()
         .chain(replicas)
+        .chain(pooled.into_iter().flatten())
         .chain(options.environment.clone());
     let lab = host::Options {
         directory: root,
@@ -467,7 +479,11 @@ impl<T: Fn(String)> Stage<'_, T> {
             "to break: {} services, {}, {redis}, and the connections of {} pairs",
             scene.instances.len(),
             if scene.replicated {
-                "PostgreSQL and its standby"
+                if self.options.pooled {
+                    "PostgreSQL and its standby behind PgBouncer"
+                } else {
+                    "PostgreSQL and its standby"
+                }
             } else {
                 "PostgreSQL"
             },

@@ -50,6 +50,7 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
         },
         settle: std::time::Duration::from_mins(1),
         replicated: arguments.replicated,
+        pooled: arguments.pgbouncer,
         mutual_tls: arguments.mutual_tls,
         watch: match arguments.redis {
             ChaosRedis::Private => None,
@@ -72,11 +73,14 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
     if summary.holds() {
         return Ok(exit::SUCCESS);
     }
-    let mut without = if arguments.replicated {
-        " --replicated".to_owned()
-    } else {
-        String::new()
-    };
+    let mut without = String::new();
+    for (given, flag) in [
+        (arguments.replicated, " --replicated"),
+        (arguments.pgbouncer, " --pgbouncer"),
+        (arguments.mutual_tls, " --mutual-tls"),
+    ] {
+        without.push_str(if given { flag } else { "" });
+    }
     if let Some(watch) = options.watch {
         let watch = match watch {
             Watch::Sentinel => "sentinel",

@@ -80,7 +80,7 @@ impl Travel {
 #[tokio::test]
 async fn a_sum_of_the_standby_is_never_old() {
     let place = host::scratch::folder("recarga-replica-").unwrap();
-    let database = Replicated::start(RECARGA.as_ref(), place.path())
+    let database = Replicated::start(RECARGA.as_ref(), place.path(), false)
         .await
         .unwrap();
     let url = database.url();

@@ -16,6 +16,7 @@ use crate::{
     layout::{Layout, Secrets},
 };
 
+mod pooler;
 pub mod postgres;
 pub mod redis;
 mod replicated;

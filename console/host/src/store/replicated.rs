@@ -9,7 +9,7 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::{process::Command, sync::Mutex};
 
-use super::{Cluster, postgres};
+use super::{Cluster, pooler::Pooler, postgres};
 use crate::{
     account::Account,
     error::{Error, Result},
@@ -29,6 +29,7 @@ pub struct Replicated {
     program: PathBuf,
     layout: Layout,
     url: String,
+    pooler: Option<Pooler>,
     servers: Mutex<Servers>,
 }
 
@@ -47,8 +48,13 @@ struct Running {
 }
 
 impl Replicated {
-    /// Starts both in a folder that the stores' account may enter. `program` is the `recarga` binary.
-    pub async fn start(program: &Path, folder: &Path) -> Result<Self> {
+    /// Starts both in a folder that the stores' account may enter, and a PgBouncer before them where that is asked for. `program` is
+    /// the `recarga` binary.
+    pub async fn start(program: &Path, folder: &Path, pooled: bool) -> Result<Self> {
+        if pooled {
+            // Told before two servers are made.
+            find::pgbouncer()?;
+        }
         let layout = Layout::open(folder)?;
         let mut ports = Ports::load(
             &layout,
@@ -84,10 +90,18 @@ impl Replicated {
         let primary = run(program, &layout, first).await?;
         primary.cluster.create_database().await?;
         let standby = follow(program, &layout, second, &primary.cluster).await?;
+        let pooler = if pooled {
+            let Cluster { password, port, .. } = &primary.cluster;
+            let own = ports.any("pgbouncer", None)?;
+            Some(Pooler::start(program, &layout, own, password, *port).await?)
+        } else {
+            None
+        };
         Ok(Self {
             program: program.to_owned(),
             layout,
             url,
+            pooler,
             servers: Mutex::new(Servers {
                 primary,
                 standby,
@@ -100,6 +114,12 @@ impl Replicated {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The pooler's, which goes to the one that writes.
+    #[must_use]
+    pub fn pooled_url(&self) -> Option<String> {
+        self.pooler.as_ref().map(Pooler::url)
     }
 
     /// The process of the one that writes.
@@ -116,6 +136,9 @@ impl Replicated {
             processes::kill_with_children(pid);
         }
         promote(&servers.standby.cluster).await?;
+        if let Some(pooler) = &self.pooler {
+            pooler.go_to(servers.standby.cluster.port)?;
+        }
         let Servers {
             primary, standby, ..
         } = &mut *servers;
@@ -145,6 +168,9 @@ impl Replicated {
             mut standby,
             ..
         } = self.servers.into_inner();
+        if let Some(pooler) = self.pooler {
+            pooler.stop().await;
+        }
         stop([&mut primary.guarded, &mut standby.guarded]).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 
 /// The last migration that this program knows.
 pub const PROGRAM: i64 = 16;
@@ -25,25 +25,26 @@ pub enum Schema {
 impl Schema {
     /// Reads it.
     pub async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let (migrations, compatibility): (bool, bool) = sqlx::query_as(
+        // Each in one message: what is prepared for one transaction may be gone in the next behind a pooler.
+        let tables = sqlx::raw_sql(
             "select to_regclass('public._sqlx_migrations') is not null, to_regclass('public.recarga_schema') is not null",
         )
-        .persistent(false)
         .fetch_one(&mut *connection)
         .await?;
+        let (migrations, compatibility): (bool, bool) = (tables.try_get(0)?, tables.try_get(1)?);
         if !migrations {
             return Ok(Self::Missing);
         }
         let last: Option<i64> =
-            sqlx::query_scalar("select max(version) from public._sqlx_migrations where success")
-                .persistent(false)
+            sqlx::raw_sql("select max(version) from public._sqlx_migrations where success")
                 .fetch_one(&mut *connection)
-                .await?;
-        let oldest: Option<i64> = if compatibility {
-            sqlx::query_scalar("select oldest_program from public.recarga_schema")
-                .persistent(false)
-                .fetch_optional(connection)
                 .await?
+                .try_get(0)?;
+        let oldest: Option<i64> = if compatibility {
+            let row = sqlx::raw_sql("select oldest_program from public.recarga_schema")
+                .fetch_optional(connection)
+                .await?;
+            row.map(|row| row.try_get(0)).transpose()?
         } else {
             None
         };

@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use futures::future::join_all;
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
 
 /// How long one server may take to say what it is.
 const PROBE: Duration = Duration::from_secs(1);
@@ -56,18 +56,18 @@ pub struct Standing {
 impl Standing {
     /// Asks the server at the other end.
     pub async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let (is_standby, is_read_only, timeline) = sqlx::query_as(
+        // In one message: what is prepared for one transaction may be gone in the next behind a pooler.
+        let row = sqlx::raw_sql(
             "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
                  case when pg_is_in_recovery() then 0
                  else ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint end",
         )
-        .persistent(false)
         .fetch_one(connection)
         .await?;
         Ok(Self {
-            is_standby,
-            is_read_only,
-            timeline,
+            is_standby: row.try_get(0)?,
+            is_read_only: row.try_get(1)?,
+            timeline: row.try_get(2)?,
         })
     }
 
