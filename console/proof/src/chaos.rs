@@ -67,6 +67,15 @@ const SETTINGS: [(&str, &str); 4] = [
     ("RECARGA_DATABASE_CONNECTIONS", "8"),
 ];
 
+/// How the services reach the PostgreSQL that writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// They know both servers.
+    Direct,
+    /// They know a PgBouncer that knows which.
+    Pooled,
+}
+
 /// What to do to a lab.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -88,9 +97,7 @@ pub struct Options {
     /// How long what must happen sooner or later may take at the end.
     pub settle: Duration,
     /// On two PostgreSQL servers, one of which follows the other; every second round the one that writes dies for good.
-    pub replicated: bool,
-    /// The services reach those two through a PgBouncer.
-    pub pooled: bool,
+    pub replicated: Option<Way>,
     /// On several Redis servers; in two rounds of three the one that is written to dies, or stands still for a while.
     pub watch: Option<Watch>,
     /// Every call between tiers is encrypted, and both sides show who they are.
@@ -176,10 +183,11 @@ pub async fn run(
 ) -> Result<Option<Summary>, Error> {
     let began = Instant::now();
     let folder = host::scratch::folder("recarga-chaos-")?;
-    let database = if options.replicated {
+    let database = if let Some(way) = options.replicated {
+        let pooled = way == Way::Pooled;
         let place = folder.path().join("database");
         Some(Arc::new(
-            Replicated::start(&options.program, &place, options.pooled).await?,
+            Replicated::start(&options.program, &place, pooled).await?,
         ))
     } else {
         None
@@ -479,7 +487,7 @@ impl<T: Fn(String)> Stage<'_, T> {
             "to break: {} services, {}, {redis}, and the connections of {} pairs",
             scene.instances.len(),
             if scene.replicated {
-                if self.options.pooled {
+                if self.options.replicated == Some(Way::Pooled) {
                     "PostgreSQL and its standby behind PgBouncer"
                 } else {
                     "PostgreSQL and its standby"

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use host::store::Watch;
-use proof::chaos::{Options, Profile, run as shake};
+use proof::chaos::{Options, Profile, Way, run as shake};
 
 use super::doctor;
 use crate::{
@@ -49,8 +49,11 @@ pub async fn run(arguments: Chaos) -> Result<u8> {
             ChaosPlan::Full => 2_000,
         },
         settle: std::time::Duration::from_mins(1),
-        replicated: arguments.replicated,
-        pooled: arguments.pgbouncer,
+        replicated: arguments.replicated.then_some(if arguments.pgbouncer {
+            Way::Pooled
+        } else {
+            Way::Direct
+        }),
         mutual_tls: arguments.mutual_tls,
         watch: match arguments.redis {
             ChaosRedis::Private => None,
