@@ -15,8 +15,10 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 const OPENING: i64 = 10_000;
-/// Of unknown outcome: no sum of these bridges a gap that the others leave.
+/// About what one of unknown outcome adds: no sum of these bridges a gap that the others leave. How many of them happened shows in
+/// the balance, and which they were makes less of a difference than the smallest of the others, and one of a multiple of `STEP`.
 const LARGE: i64 = 1_000_000_000;
+const STEP: i64 = 4;
 
 /// One thing that happens to a card at a moment, with the times at which its client sent it and had the answer.
 #[derive(Clone, Copy, Debug)]
@@ -35,16 +37,20 @@ enum Kind {
 
 /// Events in the order in which they happen.
 fn events(chance: &mut ChaCha8Rng, count: usize) -> Vec<Event> {
+    let mut unknown = 0;
     (0..count as u64)
         .map(|number| {
             let moment = 10_000 + number * 10;
             let amount = 1_000 + 50 * number.cast_signed();
             let kind = match chance.random_range(0..10) {
                 0..4 => Kind::Recharge { amount },
-                4 => Kind::Unknown {
-                    amount: LARGE + amount,
-                    happens: chance.random(),
-                },
+                4 => {
+                    unknown += 1;
+                    Kind::Unknown {
+                        amount: LARGE + STEP * unknown,
+                        happens: chance.random(),
+                    }
+                }
                 _ => Kind::Read,
             };
             Event {
