@@ -18,7 +18,6 @@ use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap},
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -105,12 +104,8 @@ pub enum Flaw {
         "a server whose certificate nobody looks at may be anyone: name whom to believe with `?ssl_ca_certs=FILE` in place of `#insecure`"
     )]
     Insecure,
-    #[error("{parameter}: {}: {reason}", path.display())]
-    File {
-        parameter: &'static str,
-        path: PathBuf,
-        reason: String,
-    },
+    #[error(transparent)]
+    Files(#[from] crate::Error),
 }
 
 impl From<Flaw> for RedisError {
@@ -576,6 +571,10 @@ mod tests {
             (
                 "redis://one?ssl_ca_certs=/dev/null",
                 "`rediss` at its beginning",
+            ),
+            (
+                "rediss://one?ssl_certfile=/nowhere.pem&ssl_keyfile=/dev/null",
+                "ssl_certfile: /nowhere.pem",
             ),
             ("rediss://one#insecure", "?ssl_ca_certs=FILE"),
             ("http://one", ""),

@@ -3,9 +3,12 @@
 use std::{fs, path::PathBuf};
 
 use redis::{Client, ClientTlsConfig, TlsCertificates};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::Flaw;
+use crate::{
+    Error,
+    tls::{self, Certificates, Purpose},
+};
 
 /// The files that a URL names, by the parameters that other clients of Redis have for them. Without an authority of one's own those
 /// of the system are believed.
@@ -19,6 +22,11 @@ pub(super) struct Files {
 const AUTHORITY: &str = "ssl_ca_certs";
 const CERTIFICATE: &str = "ssl_certfile";
 const KEY: &str = "ssl_keyfile";
+const OWN: Purpose = Purpose {
+    certificate: CERTIFICATE,
+    key: KEY,
+    metric: "redis_tls",
+};
 
 impl Files {
     /// Whether the parameter was one of these.
@@ -53,16 +61,23 @@ impl Files {
                 None => Ok(None),
             };
         }
+        // Looked at here, where it can be said what is wrong with which; the client reads them once more.
         let client_tls = match (certificate, key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some(ClientTlsConfig {
-                client_cert: certificates(&certificate, CERTIFICATE)?,
-                client_key: content(&key, KEY)?,
-            }),
+            (Some(certificate), Some(key)) => {
+                Certificates::load(OWN, &certificate, &key)?;
+                Some(ClientTlsConfig {
+                    client_cert: content(CERTIFICATE, &certificate)?,
+                    client_key: content(KEY, &key)?,
+                })
+            }
             _ => return Err(Flaw::HalfACertificate),
         };
         let root_cert = authority
-            .map(|authority| certificates(&authority, AUTHORITY))
+            .map(|authority| {
+                tls::authorities(AUTHORITY, &authority)?;
+                content(AUTHORITY, &authority)
+            })
             .transpose()?;
         Ok(Some(TlsCertificates {
             client_tls,
@@ -100,27 +115,6 @@ pub(super) fn client(url: &str) -> Result<Client, Flaw> {
     .map_err(Flaw::Redis)
 }
 
-fn content(path: &PathBuf, parameter: &'static str) -> Result<Vec<u8>, Flaw> {
-    fs::read(path).map_err(|error| Flaw::File {
-        parameter,
-        path: path.clone(),
-        reason: error.to_string(),
-    })
-}
-
-/// The same for a file that must hold at least one certificate.
-fn certificates(path: &PathBuf, parameter: &'static str) -> Result<Vec<u8>, Flaw> {
-    let content = content(path, parameter)?;
-    let unusable = |reason: String| Flaw::File {
-        parameter,
-        path: path.clone(),
-        reason,
-    };
-    let found = CertificateDer::pem_slice_iter(&content)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(error.to_string()))?;
-    if found.is_empty() {
-        return Err(unusable("there is no certificate in it".to_owned()));
-    }
-    Ok(content)
+fn content(parameter: &'static str, path: &PathBuf) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| Error::config(parameter, format!("{}: {error}", path.display())))
 }
