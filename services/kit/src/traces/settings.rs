@@ -125,9 +125,12 @@ pub struct Settings {
 /// The first of several variables that is set, and its name.
 type Given<'a> = Option<(&'static str, &'a str)>;
 
-fn first<'a>(of: &[(&'static str, Option<&'a str>)]) -> Given<'a> {
+fn first<'a>(of: &[(&'static str, &'a Option<String>)]) -> Given<'a> {
     of.iter().find_map(|(name, value)| {
-        let value = value.map(str::trim).filter(|value| !value.is_empty())?;
+        let value = value
+            .as_deref()
+            .map(str::trim)
+            .filter(|value| !value.is_empty())?;
         Some((*name, value))
     })
 }
@@ -135,11 +138,11 @@ fn first<'a>(of: &[(&'static str, Option<&'a str>)]) -> Given<'a> {
 impl TracesArgs {
     /// The settings, or nothing when no spans are wanted. What is wrong is only told when they are.
     pub fn settings(&self) -> Result<Option<Settings>, Error> {
-        let disabled = first(&[("OTEL_SDK_DISABLED", self.otel_sdk_disabled.as_deref())]);
+        let disabled = first(&[("OTEL_SDK_DISABLED", &self.otel_sdk_disabled)]);
         if one_of(disabled, &[("true", true), ("false", false)], false)? {
             return Ok(None);
         }
-        let exporter = first(&[("OTEL_TRACES_EXPORTER", self.otel_traces_exporter.as_deref())]);
+        let exporter = first(&[("OTEL_TRACES_EXPORTER", &self.otel_traces_exporter)]);
         if one_of(exporter, &[("none", true), ("otlp", false)], false)? {
             return Ok(None);
         }
@@ -147,32 +150,23 @@ impl TracesArgs {
             return Ok(None);
         };
         one_of(self.protocol(), &[("http/protobuf", ())], ())?;
-        let queue = first(&[(
-            "OTEL_BSP_MAX_QUEUE_SIZE",
-            self.otel_bsp_max_queue_size.as_deref(),
-        )]);
+        let queue = first(&[("OTEL_BSP_MAX_QUEUE_SIZE", &self.otel_bsp_max_queue_size)]);
         let queue_size = number(queue, 2048, 1..=1_000_000)?;
         let batch = first(&[(
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-            self.otel_bsp_max_export_batch_size.as_deref(),
+            &self.otel_bsp_max_export_batch_size,
         )]);
         let batch_size = number(batch, queue_size.min(512), 1..=queue_size)?;
-        let delay = first(&[(
-            "OTEL_BSP_SCHEDULE_DELAY",
-            self.otel_bsp_schedule_delay.as_deref(),
-        )]);
-        let patience = first(&[(
-            "OTEL_BSP_EXPORT_TIMEOUT",
-            self.otel_bsp_export_timeout.as_deref(),
-        )]);
+        let delay = first(&[("OTEL_BSP_SCHEDULE_DELAY", &self.otel_bsp_schedule_delay)]);
+        let patience = first(&[("OTEL_BSP_EXPORT_TIMEOUT", &self.otel_bsp_export_timeout)]);
         let compression = first(&[
             (
                 "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
-                self.otel_exporter_otlp_traces_compression.as_deref(),
+                &self.otel_exporter_otlp_traces_compression,
             ),
             (
                 "OTEL_EXPORTER_OTLP_COMPRESSION",
-                self.otel_exporter_otlp_compression.as_deref(),
+                &self.otel_exporter_otlp_compression,
             ),
         ]);
         let tls = if endpoint.scheme() == "https" {
@@ -189,9 +183,9 @@ impl TracesArgs {
             sampling: self.sampling()?,
             resource: pairs(first(&[(
                 "OTEL_RESOURCE_ATTRIBUTES",
-                self.otel_resource_attributes.as_deref(),
+                &self.otel_resource_attributes,
             )]))?,
-            service_name: first(&[("OTEL_SERVICE_NAME", self.otel_service_name.as_deref())])
+            service_name: first(&[("OTEL_SERVICE_NAME", &self.otel_service_name)])
                 .map(|(_, name)| name.to_owned()),
             schedule_delay: milliseconds(delay, 5_000)?,
             export_timeout: milliseconds(patience, 30_000)?,
@@ -203,11 +197,11 @@ impl TracesArgs {
     fn endpoint(&self) -> Result<Option<Url>, Error> {
         let whole = first(&[(
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-            self.otel_exporter_otlp_traces_endpoint.as_deref(),
+            &self.otel_exporter_otlp_traces_endpoint,
         )]);
         let base = first(&[(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
-            self.otel_exporter_otlp_endpoint.as_deref(),
+            &self.otel_exporter_otlp_endpoint,
         )]);
         let Some((name, text)) = whole.or(base) else {
             return Ok(None);
@@ -229,31 +223,31 @@ impl TracesArgs {
         let authorities = first(&[
             (
                 "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-                self.otel_exporter_otlp_traces_certificate.as_deref(),
+                &self.otel_exporter_otlp_traces_certificate,
             ),
             (
                 "OTEL_EXPORTER_OTLP_CERTIFICATE",
-                self.otel_exporter_otlp_certificate.as_deref(),
+                &self.otel_exporter_otlp_certificate,
             ),
         ]);
         let certificate = first(&[
             (
                 "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-                self.otel_exporter_otlp_traces_client_certificate.as_deref(),
+                &self.otel_exporter_otlp_traces_client_certificate,
             ),
             (
                 "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-                self.otel_exporter_otlp_client_certificate.as_deref(),
+                &self.otel_exporter_otlp_client_certificate,
             ),
         ]);
         let key = first(&[
             (
                 "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-                self.otel_exporter_otlp_traces_client_key.as_deref(),
+                &self.otel_exporter_otlp_traces_client_key,
             ),
             (
                 "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-                self.otel_exporter_otlp_client_key.as_deref(),
+                &self.otel_exporter_otlp_client_key,
             ),
         ]);
         let authorities = authorities
@@ -282,11 +276,11 @@ impl TracesArgs {
         first(&[
             (
                 "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-                self.otel_exporter_otlp_traces_protocol.as_deref(),
+                &self.otel_exporter_otlp_traces_protocol,
             ),
             (
                 "OTEL_EXPORTER_OTLP_PROTOCOL",
-                self.otel_exporter_otlp_protocol.as_deref(),
+                &self.otel_exporter_otlp_protocol,
             ),
         ])
     }
@@ -295,11 +289,11 @@ impl TracesArgs {
         first(&[
             (
                 "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-                self.otel_exporter_otlp_traces_timeout.as_deref(),
+                &self.otel_exporter_otlp_traces_timeout,
             ),
             (
                 "OTEL_EXPORTER_OTLP_TIMEOUT",
-                self.otel_exporter_otlp_timeout.as_deref(),
+                &self.otel_exporter_otlp_timeout,
             ),
         ])
     }
@@ -311,8 +305,8 @@ impl TracesArgs {
             text(&self.otel_exporter_otlp_headers),
         );
         let given = first(&[
-            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", traces.as_deref()),
-            ("OTEL_EXPORTER_OTLP_HEADERS", general.as_deref()),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &traces),
+            ("OTEL_EXPORTER_OTLP_HEADERS", &general),
         ]);
         let mut headers = HeaderMap::new();
         for (key, value) in pairs(given)? {
@@ -329,11 +323,8 @@ impl TracesArgs {
     }
 
     fn sampling(&self) -> Result<Sampling, Error> {
-        let argument = first(&[(
-            "OTEL_TRACES_SAMPLER_ARG",
-            self.otel_traces_sampler_arg.as_deref(),
-        )]);
-        let sampler = first(&[("OTEL_TRACES_SAMPLER", self.otel_traces_sampler.as_deref())]);
+        let argument = first(&[("OTEL_TRACES_SAMPLER_ARG", &self.otel_traces_sampler_arg)]);
+        let sampler = first(&[("OTEL_TRACES_SAMPLER", &self.otel_traces_sampler)]);
         let name = sampler.map_or("parentbased_always_on", |(_, name)| name);
         let (by_parent, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
