@@ -6,13 +6,12 @@ use std::{
 };
 
 use rustix::process::Signal;
-use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Launch, own_folder, postgres};
 use crate::{
     account::Account,
     error::{Error, Result},
-    find,
     guard::StopSignal,
     layout::{Layout, write_private},
     processes,
@@ -36,15 +35,15 @@ struct Place {
 }
 
 impl Pooler {
-    /// Starts one that goes to the server on a port of this machine. `program` is the `recarga` binary.
+    /// Starts one that goes to the server on a port of this machine. `program` is the `recarga` binary, `tool` PgBouncer's.
     pub async fn start(
         program: &Path,
+        tool: &Path,
         layout: &Layout,
         port: u16,
         password: &str,
         server: u16,
     ) -> Result<Self> {
-        let tool = find::pgbouncer()?;
         let place = Place {
             folder: layout.root().join("pgbouncer"),
             port,
@@ -132,14 +131,8 @@ impl Place {
     }
 
     async fn answers(&self) -> bool {
-        let connecting = PgConnectOptions::new_without_pgpass()
-            .host("127.0.0.1")
-            .port(self.port)
-            .username(postgres::USER)
-            .password(&self.password)
-            .database(postgres::DATABASE)
-            .disable_statement_logging();
-        match connecting.connect().await {
+        let options = postgres::options(self.port, &self.password, postgres::DATABASE);
+        match options.connect().await {
             Ok(connection) => connection.close().await.is_ok(),
             Err(_) => false,
         }

@@ -24,6 +24,17 @@ use crate::{
 pub const USER: &str = "recarga";
 pub const DATABASE: &str = "recarga";
 
+/// The way to a database of ours on this machine.
+pub(super) fn options(port: u16, password: &str, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port)
+        .username(USER)
+        .password(password)
+        .database(database)
+        .disable_statement_logging()
+}
+
 /// The cluster of one lab.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -57,13 +68,7 @@ impl Cluster {
     }
 
     pub(super) fn options(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .host("127.0.0.1")
-            .port(self.port)
-            .username(USER)
-            .password(&self.password)
-            .database(database)
-            .disable_statement_logging()
+        options(self.port, &self.password, database)
     }
 
     /// Makes the cluster when there is none yet; true when it did.

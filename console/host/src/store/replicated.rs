@@ -51,10 +51,8 @@ impl Replicated {
     /// Starts both in a folder that the stores' account may enter, and a PgBouncer before them where that is asked for. `program` is
     /// the `recarga` binary.
     pub async fn start(program: &Path, folder: &Path, pooled: bool) -> Result<Self> {
-        if pooled {
-            // Told before two servers are made.
-            find::pgbouncer()?;
-        }
+        // That there is none is told before two servers are made.
+        let pgbouncer = pooled.then(find::pgbouncer).transpose()?;
         let layout = Layout::open(folder)?;
         let mut ports = Ports::load(
             &layout,
@@ -90,10 +88,10 @@ impl Replicated {
         let primary = run(program, &layout, first).await?;
         primary.cluster.create_database().await?;
         let standby = follow(program, &layout, second, &primary.cluster).await?;
-        let pooler = if pooled {
+        let pooler = if let Some(tool) = &pgbouncer {
             let Cluster { password, port, .. } = &primary.cluster;
             let own = ports.any("pgbouncer", None)?;
-            Some(Pooler::start(program, &layout, own, password, *port).await?)
+            Some(Pooler::start(program, tool, &layout, own, password, *port).await?)
         } else {
             None
         };
