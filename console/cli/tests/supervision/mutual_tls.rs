@@ -58,6 +58,26 @@ async fn tiers_take_nobody_without_a_certificate() {
         let output = lab.recarga(arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
+    // As from another machine, which has been given the operator's.
+    let url = format!("{}/admin/topology", topology.supervisor_url.unwrap());
+    let given = topology.mutual_tls.unwrap();
+    let call = [
+        "do",
+        "--yes",
+        "--topology",
+        &url,
+        "call GET travel-1:/health",
+    ];
+    let shown = ["--certificates", given.to_str().unwrap()];
+    for (arguments, told) in [
+        ([&call[..], &shown].concat(), "/health: 200"),
+        (call.to_vec(), "it takes TLS with a certificate"),
+    ] {
+        let output = lab.recarga(&arguments).await;
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(words.contains(told), "{words}");
+    }
+
     let status = lab.recarga(&["status"]).await;
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(status.contains("mutual TLS"), "{status}");
