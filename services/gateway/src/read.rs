@@ -129,7 +129,7 @@ async fn read(
         if let Some(copy) = level.get(&place, now) {
             let response = hit(gate, rule, &copy, now);
             if let Some(context) = RequestContext::current() {
-                context.record("l1", now.elapsed());
+                context.record("l1", now, Instant::now());
             }
             if is_early(&copy, now) {
                 job(place, target(route, &request)).refresh_early();

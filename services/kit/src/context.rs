@@ -163,9 +163,10 @@ impl RequestContext {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Adds time spent in a store or another hop, which ends now.
-    pub fn record(&self, name: &'static str, duration: Duration) {
-        let start = self.started.elapsed().saturating_sub(duration);
+    /// Adds time spent in a store or another hop.
+    pub fn record(&self, name: &'static str, since: Instant, until: Instant) {
+        let start = since.saturating_duration_since(self.started);
+        let duration = until.saturating_duration_since(since);
         let mut timings = self
             .timings
             .lock()
@@ -234,19 +235,21 @@ mod tests {
     #[test]
     fn repeated_visits_to_a_store_add_up() {
         let context = RequestContext::from_headers(&HeaderMap::new(), Duration::from_secs(1));
-        context.record("pg", Duration::from_millis(2));
-        context.record("redis", Duration::from_millis(1));
-        context.record("pg", Duration::from_millis(3));
+        let at = |millis| context.started + Duration::from_millis(millis);
+        context.record("pg", at(1), at(3));
+        context.record("redis", at(3), at(4));
+        context.record("pg", at(4), at(7));
         let timings = context.timings();
-        let durations: Vec<_> = timings
+        let told: Vec<_> = timings
             .iter()
-            .map(|timing| (timing.name, timing.duration))
+            .map(|timing| (timing.name, timing.start, timing.duration))
             .collect();
+        let millis = Duration::from_millis;
         assert_eq!(
-            durations,
+            told,
             [
-                ("pg", Duration::from_millis(5)),
-                ("redis", Duration::from_millis(1))
+                ("pg", millis(1), millis(5)),
+                ("redis", millis(3), millis(1))
             ]
         );
     }

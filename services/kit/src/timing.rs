@@ -39,21 +39,22 @@ pub async fn timed<F: Future>(name: &'static str, future: F) -> F::Output {
     let started = Instant::now();
     let visit = RequestContext::current_hop().and_then(|hop| visit(name, &hop, started));
     let output = future.await;
+    let now = Instant::now();
     if let Some(visit) = visit {
-        visit.done();
+        visit.done(now);
     }
     if let Some(context) = RequestContext::current() {
-        context.record(name, started.elapsed());
+        context.record(name, started, now);
     }
     output
 }
 
-/// Records a visit that somebody else made for a request: since then, until now.
-pub fn visited(context: &RequestContext, name: &'static str, since: Instant) {
+/// Records a visit that somebody else made for a request.
+pub fn visited(context: &RequestContext, name: &'static str, since: Instant, until: Instant) {
     if let Some(visit) = context.hop.as_ref().and_then(|hop| visit(name, hop, since)) {
-        visit.done();
+        visit.done(until);
     }
-    context.record(name, since.elapsed());
+    context.record(name, since, until);
 }
 
 /// The span of a visit to a store; a call of another tier makes its own.

@@ -125,9 +125,10 @@ struct Waiting<W: Write> {
 
 impl<W: Write> Waiting<W> {
     fn record(&mut self, stage: &'static str) {
-        let since = std::mem::replace(&mut self.since, Instant::now());
+        let now = Instant::now();
+        let since = std::mem::replace(&mut self.since, now);
         if let Some(context) = &self.context {
-            visited(context, stage, since);
+            visited(context, stage, since, now);
         }
     }
 }

@@ -96,6 +96,12 @@ async fn a_booking_is_one_trace_from_the_door_to_the_notification() {
     assert_eq!(sent.parent, created.id);
     let queue = tree.one("queue", "POST /queues/{queue}/messages");
     assert!(tree.is_under(queue, sent), "{}", tree.text());
+    let kept = tree.children(queue);
+    assert!(
+        kept.iter().any(|span| span.name == "redis"),
+        "{}",
+        tree.text()
+    );
     let processed = tree.one("notification", "process bookings");
     assert_eq!(
         (processed.kind, &processed.parent),

@@ -268,9 +268,9 @@ impl Call {
         self.end(failed, now);
     }
 
-    /// It went well.
-    pub fn done(mut self) {
-        self.end(false, Instant::now());
+    /// It went well, until then.
+    pub fn done(mut self, now: Instant) {
+        self.end(false, now);
     }
 
     /// It did not.

@@ -78,7 +78,7 @@ impl Created {
     /// Whether there is a message now: a write that was refused, or known from before, makes none.
     pub fn end(self, made: bool) {
         if made {
-            self.call.done();
+            self.call.done(Instant::now());
         } else {
             self.call.forget();
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use kit::{
     RequestContext,
     messaging::{Durability, Receipt},
+    timing::visited,
 };
 use tokio::sync::oneshot;
 
@@ -43,8 +44,8 @@ struct One<T, A> {
 struct Done<A> {
     outcome: A,
     durability: Durability,
-    /// How long the disk took.
-    disk: Duration,
+    /// Since when it waited for the disk, if it had to.
+    disk: Option<Instant>,
 }
 
 impl Store {
@@ -209,7 +210,7 @@ impl Store {
             if bytes > 0 {
                 self.settle(served, shares, promise);
             } else {
-                answer(served, shares, promise.durability, Duration::ZERO);
+                answer(served, shares, promise.durability, None);
             }
             group = left;
         }
@@ -223,14 +224,14 @@ impl Store {
         promise: Promise,
     ) {
         if promise.durability == Durability::Fast {
-            answer(group, outcomes, Durability::Fast, Duration::ZERO);
+            answer(group, outcomes, Durability::Fast, None);
             return;
         }
         let store = self.clone();
         tokio::spawn(async move {
             let asked = Instant::now();
             match store.confirm_many(promise, group.len()).await {
-                Ok(()) => answer(group, outcomes, promise.durability, asked.elapsed()),
+                Ok(()) => answer(group, outcomes, promise.durability, Some(asked)),
                 Err(error) => refuse(group, &error),
             }
         });
@@ -248,9 +249,10 @@ async fn wait<A>(
         .await
         .map_err(|_| Error::Unexpected("a call ended without an answer"))??;
     if let Some(context) = RequestContext::current() {
-        context.record("redis", asked.elapsed().saturating_sub(done.disk));
-        if !done.disk.is_zero() {
-            context.record("disk", done.disk);
+        let now = Instant::now();
+        visited(&context, "redis", asked, done.disk.unwrap_or(now));
+        if let Some(disk) = done.disk {
+            visited(&context, "disk", disk, now);
         }
     }
     Ok(done)
@@ -262,7 +264,12 @@ fn wanted<T, A>(mut group: Vec<One<T, A>>) -> Vec<One<T, A>> {
     group
 }
 
-fn answer<T, A>(group: Vec<One<T, A>>, outcomes: Vec<A>, durability: Durability, disk: Duration) {
+fn answer<T, A>(
+    group: Vec<One<T, A>>,
+    outcomes: Vec<A>,
+    durability: Durability,
+    disk: Option<Instant>,
+) {
     for (one, outcome) in group.into_iter().zip(outcomes) {
         // Nobody listens when the caller has left.
         let _ = one.answer.send(Ok(Done {
