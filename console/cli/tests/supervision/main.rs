@@ -6,6 +6,7 @@
 
 mod backups;
 mod bench;
+mod containers;
 mod files;
 mod lab;
 mod lives;
