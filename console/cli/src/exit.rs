@@ -42,8 +42,23 @@ Exit codes:
 
 /// Prints a failure with its causes and chooses the code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    tell(format_args!("recarga: {error:#}"));
+    tell(format_args!("recarga: {}", words(error)));
     ExitCode::from(code_of(error))
+}
+
+/// A failure with its causes, but none that the words before it end with: some errors tell theirs themselves.
+fn words(error: &anyhow::Error) -> String {
+    let mut causes = error.chain().map(ToString::to_string);
+    let mut last = causes.next().unwrap_or_default();
+    let mut words = last.clone();
+    for cause in causes {
+        if !last.ends_with(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+        last = cause;
+    }
+    words
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -53,5 +68,25 @@ fn code_of(error: &anyhow::Error) -> u8 {
         Some(host::Error::NotRunning { .. }) => NOT_RUNNING,
         Some(host::Error::Interrupted) => INTERRUPTED,
         _ => FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use anyhow::anyhow;
+
+    use super::words;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        // It tells its cause itself.
+        let error = proof::journal::Journal::load(Path::new("/nowhere/at/all")).unwrap_err();
+        let told = error.to_string();
+        let error = anyhow::Error::new(error).context("verifying");
+        assert_eq!(words(&error), format!("verifying: {told}"));
+        let error = anyhow!("the end").context("the middle").context("first");
+        assert_eq!(words(&error), "first: the middle: the end");
     }
 }

@@ -71,7 +71,6 @@ fn variables<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
 
 #[test]
 fn what_containers_are_told_their_commands_take() {
-    let mut roles = Vec::new();
     let mut all = String::new();
     for text in [SHARED, OF_COMPOSE] {
         for (name, lines) in services(text) {
@@ -88,7 +87,6 @@ fn what_containers_are_told_their_commands_take() {
                 );
             }
             all.push_str(&help);
-            roles.extend((command[0] == "serve").then(|| command[1].clone()));
         }
     }
     // What several of them are told.
