@@ -246,7 +246,8 @@ impl Recorder {
             ..
         } = *exchange;
         let trace = trace.map(tracing::field::display);
-        let milliseconds = elapsed.as_secs_f64() * 1000.0;
+        // To the microsecond: what is beyond it says nothing, and makes long lines.
+        let milliseconds = (elapsed.as_secs_f64() * 1e6).round() / 1e3;
         let route = route.label();
         macro_rules! line {
             ($level:ident) => {

@@ -5,7 +5,7 @@
 //! time after which it asked. Nothing knows its own start, so the outermost entry has none.
 
 use std::{
-    fmt::Write,
+    fmt::{self, Display, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -129,14 +129,14 @@ pub fn shift(headers: &mut HeaderMap, after: Duration) {
 
 /// Puts this hop's entries before those that an upstream already wrote.
 pub(crate) fn prepend(headers: &mut HeaderMap, hop: &str, total: Duration, stores: &[Timing]) {
-    let mut value = format!("{hop};dur={:.3}", milliseconds(total));
+    let mut value = format!("{hop};dur={}", Milliseconds(total));
     for timing in stores {
         let _ = write!(
             value,
-            ", {};dur={:.3};start={:.3}",
+            ", {};dur={};start={}",
             timing.name,
-            milliseconds(timing.duration),
-            milliseconds(timing.start)
+            Milliseconds(timing.duration),
+            Milliseconds(timing.start)
         );
     }
     for upstream in headers.get_all(SERVER_TIMING) {
@@ -147,6 +147,16 @@ pub(crate) fn prepend(headers: &mut HeaderMap, hop: &str, total: Duration, store
     }
     if let Ok(value) = HeaderValue::from_str(&value) {
         headers.insert(SERVER_TIMING, value);
+    }
+}
+
+/// To the microsecond, without the cost of a fraction.
+struct Milliseconds(Duration);
+
+impl Display for Milliseconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = (self.0.as_nanos() + 500) / 1000;
+        write!(formatter, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
 

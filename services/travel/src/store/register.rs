@@ -1,11 +1,11 @@
 //! The SQL of the register of cached keys; what it is for is told in [`crate::register`].
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use kit::timing::timed;
-use sqlx::{FromRow, Row, postgres::PgRow};
+use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 
 use super::Store;
 
@@ -58,13 +58,10 @@ pub struct Registration {
 /// known.
 pub type Registered = Option<Arc<[Registration]>>;
 
-/// What a writer is told of the register.
-pub fn registered(keys: Option<Vec<String>>, versions: Option<Vec<i64>>) -> Registered {
-    let (keys, versions) = keys.zip(versions)?;
+/// What a writer is told of the register: versions by their keys, in the order of the keys.
+pub fn registered(told: Option<Json<BTreeMap<String, i64>>>) -> Registered {
     let registration = |(key, version)| Registration { key, version };
-    let mut found: Vec<_> = keys.into_iter().zip(versions).map(registration).collect();
-    found.sort();
-    Some(found.into())
+    told.map(|Json(versions)| versions.into_iter().map(registration).collect())
 }
 
 impl Store {

@@ -57,64 +57,9 @@ impl CardWrite {
 /// The outcome of one whose card is locked by somebody else.
 const BUSY: &str = "busy";
 
-/// Everything but the call of the stored function itself.
-macro_rules! recharge {
-    ($call:literal) => {
-        concat!(
-            "select w.outcome, w.reply, w.replayed, k.keys, k.versions
-             from ",
-            $call,
-            " w
-             cross join lateral travel.registered_keys(
-                 travel.recharge_keys($4, (w.reply->>'user_id')::bigint),
-                 array[(w.reply->>'user_id')::bigint]) k"
-        )
-    };
-}
-
-macro_rules! recharges {
-    ($call:literal) => {
-        concat!(
-            "with written as materialized (
-                 select w.outcome, w.reply, w.replayed, w.n
-                 from ",
-            $call,
-            " with ordinality w (outcome, reply, replayed, n)
-             ), created as (
-                 select distinct (w.reply->>'card_id')::bigint as card, (w.reply->>'user_id')::bigint as owner
-                 from written w where w.outcome = 'created' and not w.replayed
-             ), found as materialized (
-                 select k.keys, k.versions from travel.registered_keys(
-                     array(select unnest(travel.recharge_keys(c.card, c.owner)) from created c),
-                     array(select distinct c.owner from created c)) k
-             )
-             select w.outcome, w.reply, w.replayed, f.keys, f.versions
-             from written w left join found f on w.n = 1 order by w.n"
-        )
-    };
-}
-
-const RECHARGE: &str = recharge!("travel.recharge($1, $2, $3, $4, $5, $6)");
-const RECHARGES: &str = recharges!("travel.recharge_many($1, $2, $3, $4, $5, $6, $7)");
-/// The same with the traces that their events belong to; told before, because the call depends on it.
-const RECHARGE_TRACED: &str = recharge!(
-    "(select set_config('recarga.traceparent', $7, true) as trace) told
-     cross join lateral travel.recharge(case when told.trace is not null then $1::text end, $2, $3, $4, $5, $6)"
-);
-const RECHARGES_TRACED: &str = recharges!(
-    "(select set_config('recarga.traceparents', $8, true) as traces) told
-     cross join lateral travel.recharge_many(
-         case when told.traces is not null then $1::text[] end, $2, $3, $4, $5, $6, $7)"
-);
-
-/// The traces of a group as PostgreSQL writes an array; nothing when none of it is recorded.
-fn traceparents(writes: &[(&Claim, CardWrite)]) -> Option<String> {
-    let each = writes.iter().map(|(claim, _)| claim.traceparent.as_deref());
-    each.clone().any(|traced| traced.is_some()).then(|| {
-        let each: Vec<&str> = each.map(|traced| traced.unwrap_or("null")).collect();
-        format!("{{{}}}", each.join(","))
-    })
-}
+const RECHARGE: &str =
+    "select outcome, reply, replayed, registered from travel.recharge($1, $2, $3, $4, $5, $6, $7)";
+const RECHARGES: &str = "select outcome, reply, replayed, registered from travel.recharge_many($1, $2, $3, $4, $5, $6, $7, $8)";
 
 impl Written {
     /// Does all of these, which are of one kind, in one transaction; `None` for those left out because they would have to
@@ -148,25 +93,17 @@ impl Written {
                 amount,
                 point,
             } => {
-                let traced = claim.traceparent.as_ref();
-                let query = sqlx::query(if traced.is_some() {
-                    RECHARGE_TRACED
-                } else {
-                    RECHARGE
-                })
-                .bind(&claim.caller)
-                .bind(&claim.key)
-                .bind(&claim.body_hash[..])
-                .bind(card)
-                .bind(amount.pesos())
-                .bind(point);
-                let query = match traced {
-                    Some(traceparent) => query.bind(traceparent),
-                    None => query,
-                };
+                let query = sqlx::query(RECHARGE)
+                    .bind(&claim.caller)
+                    .bind(&claim.key)
+                    .bind(&claim.body_hash[..])
+                    .bind(card)
+                    .bind(amount.pesos())
+                    .bind(point)
+                    .bind(&claim.traceparent);
                 let row = query.fetch_one(connection).await?;
                 Ok(Self {
-                    registered: registered(row.try_get("keys")?, row.try_get("versions")?),
+                    registered: registered(row.try_get("registered")?),
                     ..Self::from_row(&row)?
                 })
             }
@@ -210,26 +147,19 @@ impl Written {
             }
         }
         // The register is looked at once for all of them, and told with the first.
-        let traced = traceparents(writes);
-        let query = sqlx::query(if traced.is_some() {
-            RECHARGES_TRACED
-        } else {
-            RECHARGES
-        })
-        .bind(claims.callers)
-        .bind(claims.keys)
-        .bind(claims.hashes)
-        .bind(cards)
-        .bind(amounts)
-        .bind(points)
-        .bind(wait);
-        let query = match traced {
-            Some(traceparents) => query.bind(traceparents),
-            None => query,
-        };
+        let traceparents: Vec<_> = writes.iter().map(|(claim, _)| &claim.traceparent).collect();
+        let query = sqlx::query(RECHARGES)
+            .bind(claims.callers)
+            .bind(claims.keys)
+            .bind(claims.hashes)
+            .bind(cards)
+            .bind(amounts)
+            .bind(points)
+            .bind(wait)
+            .bind(traceparents);
         let rows = query.fetch_all(connection).await?;
         let found = match rows.first() {
-            Some(first) => registered(first.try_get("keys")?, first.try_get("versions")?),
+            Some(first) => registered(first.try_get("registered")?),
             None => None,
         };
         let written = |row: &PgRow| {

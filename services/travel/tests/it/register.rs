@@ -1,7 +1,7 @@
 //! The register of cached keys: a recharge tells the cache what a cache may hold, and nothing else; race by race.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -10,7 +10,7 @@ use futures::future::join_all;
 use http::Method;
 use kit::testing::{eventually, free_address};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool, migrate::Migrator};
+use sqlx::{PgConnection, PgPool, migrate::Migrator, types};
 use tokio::net::TcpListener;
 
 use crate::support::{Cache, Lab, Setup, city};
@@ -68,15 +68,13 @@ async fn run(pool: &PgPool, statement: &'static str) {
 
 /// The recharge of card 1 as the service does it, in somebody's transaction; the keys it is told to have forgotten.
 async fn write(connection: &mut PgConnection) -> Option<Vec<(String, i64)>> {
-    let (keys, versions): (Option<Vec<String>>, Option<Vec<i64>>) = sqlx::query_as(
-        "select k.keys, k.versions from travel.recharge('a', null, null, 1, 1000, null) w
-         cross join lateral travel.registered_keys(
-             travel.recharge_keys(1, (w.reply->>'user_id')::bigint), array[(w.reply->>'user_id')::bigint]) k",
+    let told: Option<types::Json<BTreeMap<String, i64>>> = sqlx::query_scalar(
+        "select registered from travel.recharge('a', null, null, 1, 1000, null, null)",
     )
     .fetch_one(connection)
     .await
     .expect("a recharge");
-    Some(keys?.into_iter().zip(versions?).collect())
+    Some(told?.0.into_iter().collect())
 }
 
 async fn read(connection: &mut PgConnection) -> (bool, i64) {
@@ -162,16 +160,21 @@ async fn a_group_tells_what_was_read_of_any_of_them(pool: PgPool) {
     }
     assert_eq!(lab.cache.take(), expected);
     emptied(&lab).await;
-    let (keys, versions): (Vec<String>, Vec<i64>) = {
-        lab.get("/cards/101/balance").await;
-        lab.get("/users/102/recharges").await;
-        sqlx::query_as("select * from travel.registered_keys(
-                 travel.recharge_keys(101, 101) || travel.recharge_keys(102, 102), array[101, 102])")
-            .fetch_one(&lab.pool)
-            .await
-            .expect("a look")
-    };
-    assert_eq!((keys.len(), versions.len()), (2, 2));
+    lab.get("/cards/101/balance").await;
+    lab.get("/users/102/recharges").await;
+    let told: Vec<Option<types::Json<BTreeMap<String, i64>>>> = sqlx::query_scalar(
+        "select registered from travel.recharge_many(array['a', 'a'], array[null, null], array['\\x00', '\\x00']::bytea[],
+             array[101, 102], array[1000, 1000], array[null, null]::bigint[], true, null)",
+    )
+    .fetch_all(&lab.pool)
+    .await
+    .expect("a group");
+    let told: Vec<_> = told
+        .into_iter()
+        .map(|told| told.map(|told| told.0.into_keys().collect()))
+        .collect();
+    let both = ["card:101:balance", "user:102:recharges"].map(str::to_owned);
+    assert_eq!(told, [Some(both.to_vec()), None]);
 }
 
 #[sqlx::test(migrations = "../../migrations")]

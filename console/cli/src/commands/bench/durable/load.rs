@@ -278,7 +278,7 @@ async fn function_client(
         let (number, card) = draw.next();
         let began = Instant::now();
         let came_to: Result<String, sqlx::Error> = sqlx::query_scalar(
-            "select outcome from travel.recharge('student1', $1, $2, $3, $4, null)",
+            "select outcome from travel.recharge('student1', $1, $2, $3, $4, null, null)",
         )
         .bind(format!("f{}-{number}", draw.run))
         .bind(&hash[..])

@@ -56,7 +56,7 @@ fn statement(cards: u64) -> String {
     let hash = "07".repeat(32);
     format!(
         "\\set card random(1, {cards})\n\\set key random(1, 9000000000000000000)\n\
-         select outcome from travel.recharge('student1', 'p' || :key, '\\x{hash}', :card, {AMOUNT}, null);\n"
+         select outcome from travel.recharge('student1', 'p' || :key, '\\x{hash}', :card, {AMOUNT}, null, null);\n"
     )
 }
 
