@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::support::Lab;
+use crate::support::{Lab, city};
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn the_same_key_and_body_get_the_same_answer(pool: PgPool) {
@@ -165,4 +165,46 @@ async fn many_at_once_have_one_effect(pool: PgPool) {
         assert_eq!(lab.count(effect).await, 1);
     }
     lab.audit().await;
+}
+
+/// Plans are made when a table is nearly empty, and used when it is not any more.
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_key_is_looked_up_whatever_the_statistics_were(pool: PgPool) {
+    city(&pool).await;
+    // Empty, and known to be.
+    sqlx::raw_sql("vacuum analyze travel.idempotency_claims")
+        .execute(&pool)
+        .await
+        .expect("statistics");
+    let calls = [
+        "travel.recharge('a', 'r' || n, '\\x00', 1, 1000, null, null)",
+        "travel.recharge('a', 'o' || n, '\\x00', 1, 1000, null)",
+        "travel.board('a', 'b' || n, '\\x00', 1, 1, 1)",
+        "travel.end_trip('a', 'e' || n, '\\x00', 1, 1)",
+    ];
+    for call in calls {
+        let mut connection = pool.begin().await.expect("a transaction");
+        let mut outcomes = Vec::new();
+        for n in 0..12 {
+            let statement =
+                format!("select (c).outcome from (select {call} c from (values ($1)) v (n)) w");
+            let outcome: String = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+                .bind(n.to_string())
+                .fetch_one(&mut *connection)
+                .await
+                .expect(call);
+            outcomes.push(outcome);
+        }
+        assert!(
+            !outcomes.iter().any(|outcome| outcome == "in_progress"),
+            "{outcomes:?}"
+        );
+        let scans: i64 = sqlx::query_scalar(
+            "select seq_scan from pg_stat_xact_user_tables where schemaname = 'travel' and relname = 'idempotency_claims'",
+        )
+        .fetch_one(&mut *connection)
+        .await
+        .expect("the statistics of this transaction");
+        assert_eq!(scans, 0, "{call}: {outcomes:?}");
+    }
 }
