@@ -281,7 +281,8 @@ pub struct Verify {
     /// What clients were told, as `recarga chaos` and `recarga load --journal` write it down.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
-    /// How long what must happen sooner or later may take: notifications, tasks, the outbox.
+    /// How long what must happen sooner or later may stand still: notifications, tasks. While there are fewer and fewer of
+    /// them on their way, they are waited for.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub settle: Duration,
     /// How many reads through all gateways look for values from before a write; 0 leaves that out, and with it the

@@ -94,7 +94,7 @@ pub struct Options {
     pub keep: bool,
     /// Reads of the caches' probe at the end.
     pub reads: u64,
-    /// How long what must happen sooner or later may take at the end.
+    /// How long what must happen sooner or later may stand still at the end.
     pub settle: Duration,
     /// On two PostgreSQL servers, one of which follows the other; every second round the one that writes dies for good.
     pub replicated: Option<Way>,

@@ -49,7 +49,7 @@ pub struct Live {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub journal: Option<Journal>,
-    /// How long what must happen sooner or later may take.
+    /// How long what must happen sooner or later may stand still.
     pub settle: Duration,
     /// How many reads the probe of the caches makes at least; none when zero.
     pub reads: u64,

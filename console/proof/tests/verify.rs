@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use proof::{
     journal::{Action, Answer, Card, FORMAT, Journal, Operation, Outcome, Start},
-    verify::{Check, Options, Report, Site, Verdict, verify},
+    verify::{Check, Live, Options, Report, Site, Verdict, verify},
 };
 use sqlx::PgPool;
 
@@ -65,6 +65,64 @@ async fn what_is_on_its_way_is_not_lost(pool: PgPool) {
         }
         assert!(!report.is_violated() && report.is_unchecked());
     }
+}
+
+/// Tasks that end one after the other are waited for, longer than patience lasts; one that does not is an offender.
+#[sqlx::test(migrations = "../../migrations")]
+async fn patience_lasts_while_there_is_progress(pool: PgPool) {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    for sql in [LAB, AT_REST] {
+        sqlx::raw_sql(sql).execute(&pool).await.expect("a lab");
+    }
+    let stuck: i64 = submitted(&pool).await;
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        slow.push(submitted(&pool).await);
+    }
+    let worker = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            for task in slow {
+                tokio::time::sleep(PATIENCE / 3).await;
+                let end = "update worker.tasks set state = 'completed', attempts = 1, result = '{}', finished_at = now()
+                    where id = $1";
+                let ended = sqlx::query(end).bind(task).execute(&pool).await;
+                assert_eq!(ended.expect("a task").rows_affected(), 1);
+            }
+        }
+    });
+    let site = Site {
+        database_url: kit::testing::database_url(&pool),
+        redis_urls: Vec::new(),
+        live: Some(Live {
+            gateways: Vec::new(),
+            tiers: kit::tls::Tiers::default(),
+        }),
+    };
+    let options = Options {
+        journal: None,
+        settle: PATIENCE,
+        reads: 0,
+    };
+    let report = verify(&site, &options, |_| {}).await.expect("a database");
+    assert!(worker.is_finished(), "the tasks were not waited for");
+    assert!(report.waited >= PATIENCE * 2, "{:?}", report.waited);
+    let offenders: Vec<String> = all_but_the_third(&report)
+        .flat_map(|check| &check.offenders)
+        .map(|offender| format!("{}: {}", offender.what, offender.why))
+        .collect();
+    assert_eq!(offenders.len(), 1, "{offenders:?}");
+    assert!(
+        offenders[0].starts_with(&format!("task {stuck}: is queued after")),
+        "{offenders:?}"
+    );
+}
+
+async fn submitted(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("select (s.reply ->> 'task_id')::bigint from worker.submit('user:ana', null, '\\x01', '{}') s")
+        .fetch_one(pool)
+        .await
+        .expect("a task")
 }
 
 #[sqlx::test(migrations = "../../migrations")]

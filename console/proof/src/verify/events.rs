@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 use super::{
     Check, Error, Options, Site,
-    sql::{self, Announced, BOOKINGS, Horizon, Open, RECHARGES, TASKS},
+    sql::{self, Announced, BOOKINGS, Horizon, RECHARGES, TASKS},
     whereabouts::Queues,
 };
 use crate::{
@@ -22,7 +22,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often is told what is waited for.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Waits until nothing of what was there is on its way any more, or patience is over; gives how long that took.
+/// Waits until nothing of what was there is on its way any more, or patience is over: as long as there is less and less of it,
+/// it is not. Gives how long that took.
 pub async fn settle(
     pool: &PgPool,
     site: &Site,
@@ -31,15 +32,18 @@ pub async fn settle(
     tell: &impl Fn(String),
 ) -> Result<Duration, Error> {
     let began = Instant::now();
-    let mut told = Instant::now();
+    let mut told = began;
+    let mut least = i64::MAX;
+    let mut less_since = began;
     loop {
         let open = sql::open(pool, horizon).await?;
-        let rest = Open {
-            pending: open.pending,
-            ..Open::default()
-        };
         // Events of what came later are not waited for.
-        if open == rest || site.live.is_none() || began.elapsed() >= options.settle {
+        let left = open.recharges + open.bookings + open.tasks;
+        if left < least {
+            least = left;
+            less_since = Instant::now();
+        }
+        if left == 0 || site.live.is_none() || less_since.elapsed() >= options.settle {
             return Ok(began.elapsed());
         }
         if told.elapsed() >= TELL {

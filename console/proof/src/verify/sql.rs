@@ -51,7 +51,7 @@ pub struct Horizon {
 }
 
 /// What has not come to its end yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct Open {
     pub recharges: i64,
     pub bookings: i64,
