@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Stdio, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::{alone, command};
+use crate::{command, seat};
 
 /// Everything is stopped by then, or never will be.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -14,7 +14,7 @@ const INTERRUPTED: i32 = 130;
 
 #[tokio::test]
 async fn an_interrupted_run_cleans_up() {
-    let _alone = alone().await;
+    let _seat = seat().await;
     let mut child = command(&["--rounds", "100"])
         .stdout(Stdio::piped())
         .spawn()

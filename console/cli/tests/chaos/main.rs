@@ -13,16 +13,19 @@ use std::{
     process::{Output, Stdio},
 };
 
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    sync::{Semaphore, SemaphorePermit},
+};
 
 const RECARGA: &str = env!("CARGO_BIN_EXE_recarga");
 /// What `recarga chaos` ends with when something is wrong.
 const VIOLATED: i32 = 6;
 
-/// Held by a test that is at work: several labs under load at once would have too little of the machine each.
-async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
-    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    ALONE.lock().await
+/// Held by a test that is at work: a lab that is shaken mostly waits, so two fit on a small machine, and more would not.
+async fn seat() -> SemaphorePermit<'static> {
+    static SEATS: Semaphore = Semaphore::const_new(2);
+    SEATS.acquire().await.unwrap()
 }
 
 fn command(arguments: &[&str]) -> Command {
@@ -56,7 +59,7 @@ fn words(output: &Output) -> String {
 /// A primary dies in the first round and in the third, and its standby goes on.
 #[tokio::test]
 async fn nothing_is_lost_when_a_standby_takes_over() {
-    let _alone = alone().await;
+    let _seat = seat().await;
     let output = chaos(&["--replicated", "--plan", "short", "--rounds", "3"]).await;
     assert!(output.status.success(), "{}", output.status);
     let words = words(&output);
@@ -74,7 +77,7 @@ async fn nothing_is_lost_behind_a_pooler() {
         eprintln!("SKIPPED: nothing was shaken behind a pooler: {missing}");
         return;
     }
-    let _alone = alone().await;
+    let _seat = seat().await;
     let given = ["--replicated", "--pgbouncer", "--plan", "short"];
     let output = chaos(&[&given[..], &["--rounds", "3"]].concat()).await;
     assert!(output.status.success(), "{}", output.status);
@@ -88,7 +91,7 @@ async fn nothing_is_lost_behind_a_pooler() {
 
 /// The Redis that is written to dies in the first round, and stands still in the second.
 async fn nothing_is_lost_when_redis_is_replaced(kind: &str, with: &[&str]) {
-    let _alone = alone().await;
+    let _seat = seat().await;
     let usual = ["--redis", kind, "--plan", "short", "--rounds", "2"];
     let output = chaos(&[&usual, with].concat()).await;
     assert!(output.status.success(), "{}", output.status);
@@ -110,7 +113,7 @@ async fn nothing_is_lost_when_a_cluster_promotes_a_replica() {
 
 #[tokio::test]
 async fn nothing_is_lost_whatever_breaks() {
-    let _alone = alone().await;
+    let _seat = seat().await;
     let output = chaos(&["--plan", "short", "--rounds", "10", "--duration", "40s"]).await;
     assert!(output.status.success(), "{}", output.status);
 }

@@ -1,13 +1,13 @@
 //! What each safeguard is there for is noticed when it is not there.
 
-use crate::{VIOLATED, alone, chaos, words};
+use crate::{VIOLATED, chaos, seat, words};
 
 /// Short runs until one catches it: whether a plan has the fault that tells depends on its seed.
 const RUNS: usize = 3;
 
 /// A short run without a safeguard is caught, and one of its offenders says so in these words.
 async fn is_caught(safeguard: &str, because: &[&str]) {
-    let _alone = alone().await;
+    let _seat = seat().await;
     let mut runs = 1;
     let output = loop {
         let output = chaos(&[
