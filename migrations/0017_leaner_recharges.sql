@@ -117,7 +117,6 @@ declare
     v_cards bigint[];
     v_locked bigint[];
     v_owners bigint[];
-    v_quiet bigint[];
     v_owner bigint;
     v_alone boolean := true;
     v_now timestamptz;
@@ -134,17 +133,13 @@ begin
     v_cards := array(select u.card from unnest(p_card_ids, v_known, v_leaders) u (card, known, leader)
         where u.known is null and u.leader is null);
     if p_wait then
-        select array_agg(l.id), array_agg(l.user_id), array_agg(l.user_id) filter (where l.quiet)
-            into v_locked, v_owners, v_quiet
-        from (select c.id, c.user_id, u.last_active_at < clock_timestamp() - interval '1 hour' as quiet
-            from travel.cards c join travel.users u on u.id = c.user_id where c.id = any(v_cards)
-            order by c.id for no key update of c) l;
+        select array_agg(l.id), array_agg(l.user_id) into v_locked, v_owners
+        from (select c.id, c.user_id from travel.cards c where c.id = any(v_cards)
+            order by c.id for no key update) l;
     else
-        select array_agg(l.id), array_agg(l.user_id), array_agg(l.user_id) filter (where l.quiet)
-            into v_locked, v_owners, v_quiet
-        from (select c.id, c.user_id, u.last_active_at < clock_timestamp() - interval '1 hour' as quiet
-            from travel.cards c join travel.users u on u.id = c.user_id where c.id = any(v_cards)
-            order by c.id for no key update of c skip locked) l;
+        select array_agg(l.id), array_agg(l.user_id) into v_locked, v_owners
+        from (select c.id, c.user_id from travel.cards c where c.id = any(v_cards)
+            order by c.id for no key update skip locked) l;
     end if;
     if v_owners is not null then
         foreach v_owner in array v_owners loop
@@ -207,8 +202,8 @@ begin
         -- To the hour is enough for "active users", and spares a write; who is being written to now is seen now.
         update travel.users u set last_active_at = v_now
         where u.id = any(array(select s.id from travel.users s
-            where s.id = any(v_quiet) and s.last_active_at < v_now - interval '1 hour'
-              and s.id in (select d.user_id from done d where d.outcome = 'created')
+            where s.id = any(array(select d.user_id from done d where d.outcome = 'created'))
+              and s.last_active_at < v_now - interval '1 hour'
             for no key update skip locked))
     ), claims as (
         insert into travel.idempotency_claims (caller, route, key, body_hash, outcome, reply)

@@ -3,7 +3,8 @@
 //! After a write's 2xx no read shows the value from before it. So either no cache holds the value, or the write has it
 //! forgotten before it answers. Who reads what a recharge changes (a balance, a history, a user's recharges) registers the
 //! key of his answer before it leaves this service, and a recharge looks, before its commit, which of its keys are registered
-//! (`migrations/0014_cached_keys.sql`, `0017_leaner_recharges.sql`). Every other write, and a recharge that does not know, has everything forgotten.
+//! (`migrations/0014_cached_keys.sql`, `0017_leaner_recharges.sql`). Every other write, and a recharge that does not know, has
+//! everything forgotten.
 //!
 //! Why that is enough, race by race. The lock is one per user: readers share it, a recharge has it alone from its look until
 //! its commit.

@@ -5,7 +5,7 @@ use std::fmt;
 use sqlx::{PgConnection, Row as _};
 
 /// The last migration that this program knows.
-pub const PROGRAM: i64 = 17;
+pub const PROGRAM: i64 = 18;
 
 /// How the schema of a database stands to a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
