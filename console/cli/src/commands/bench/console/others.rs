@@ -114,6 +114,7 @@ fn figures(program: Program, duration: Duration) -> Result<Figures> {
     let mut cpu = None;
     for ((columns, rows), rate) in SIZES.into_iter().zip(&mut rates) {
         session.resize(columns, rows)?;
+        // What the resize itself draws is not measured.
         std::thread::sleep(Duration::from_secs(1));
         let cost = cost(&session, duration);
         *rate = kibibytes(cost.rate);
